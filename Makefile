@@ -1,0 +1,67 @@
+# One word a wish. Each target does its own set-up; a second run of it costs less than a second.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+VENV := .venv/bin
+PYTEST := $(VENV)/pytest
+PYTHON_FOLDERS := libs services cli tests examples triton_models deploy docs
+TYPED := $(wildcard libs/*/src services/*/src) cli/src deploy/local docs examples
+
+.PHONY: help install demo up down test lint types imports unit contract integration e2e chaos bench docs lock
+
+help: ## show this
+	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+install: ## install what is missing
+	@deploy/local/install.sh
+
+demo: install ## a phantom's CT through the whole of radbus
+	$(VENV)/radbus demo
+
+up: install ## start the local stack
+	$(VENV)/radbus up
+
+down: install ## stop the local stack
+	$(VENV)/radbus down
+
+test: lint types imports unit contract integration e2e chaos ## everything but bench
+
+lint: install imports ## style and import rules
+	$(VENV)/ruff check $(PYTHON_FOLDERS)
+	$(VENV)/ruff format --check $(PYTHON_FOLDERS)
+
+types: install ## mypy, strict
+	$(VENV)/mypy $(TYPED)
+	for model in triton_models/*/1; do (cd $$model && $(CURDIR)/$(VENV)/mypy --config-file $(CURDIR)/pyproject.toml .); done
+
+imports: install ## who may import whom
+	$(VENV)/lint-imports
+
+unit: install ## no socket, no sleep
+	$(PYTEST) tests/unit
+
+contract: install ## snapshots of the outside contracts
+	$(PYTEST) tests/contract
+
+integration: install ## one real server each
+	$(PYTEST) tests/integration
+
+e2e: install ## whole journeys on the local stack
+	$(PYTEST) tests/e2e
+
+chaos: install ## cut, kill, delay, fill
+	$(PYTEST) tests/chaos
+
+bench: install ## measure, never assert
+	$(PYTEST) tests/bench -s
+
+docs: install ## write the pages that are made from the code
+	$(VENV)/python docs/generate.py
+
+lock: install ## choose the newest allowed versions and pin them
+	$(VENV)/uv lock --upgrade -q
+	$(VENV)/uv export --frozen --all-packages --all-groups --no-emit-workspace --no-header -q -o requirements.lock
+	$(VENV)/uv pip compile deploy/local/triton-requirements.in --upgrade --no-deps --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate -q -o deploy/local/triton-requirements.lock

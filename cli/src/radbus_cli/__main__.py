@@ -1,0 +1,36 @@
+"""The operator's command `radbus`."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from radbus_contracts.errors import RadbusError
+
+from radbus_cli import events, jobs, tokens
+from radbus_cli.demo import demo
+from radbus_cli.doctor import doctor
+from radbus_cli.explaining import explain, use_cases
+from radbus_cli.local import commands as local_commands
+from radbus_cli.sending import results, send
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
+local_commands.add_to(app)
+for command in (demo, send, results, explain, doctor):
+    app.command()(command)
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(events.app, name="events")
+app.add_typer(tokens.app, name="tokens")
+app.add_typer(use_cases, name="use-cases")
+
+
+def main() -> None:
+    """Run the command; what radbus refuses on purpose is one clear text, not a traceback."""
+    try:
+        app()
+    except RadbusError as error:
+        sys.exit(f"radbus: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""What the commands print: tables and progress for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def print_json(value: Any) -> None:
+    """Print JSON on stdout and nothing else."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_result(uid: str, body: dict[str, Any]) -> None:
+    """Print one answer of `GET /results` for a person."""
+    result = body.get("result") or {}
+    colour = "red" if body.get("triage_status") == "Critical" else "green"
+    lines = [
+        f"[bold]{escape(str(body.get('usecase')))}[/]   [{colour}]{body.get('triage_status', '')}[/]",
+        escape(str(result.get("report", ""))),
+    ]
+    console.print(Panel("\n".join(lines), title=f"result of {escape(uid)}", expand=False))
+    if result.get("measurements"):
+        table = Table("measurement", "value", "unit")
+        for each in result["measurements"]:
+            table.add_row(escape(str(each["title"])), f"{each['value']:.1f}", escape(str(each["unit"])))
+        console.print(table)
+    for limit in result.get("limits", ()):
+        console.print(f"[yellow]note:[/] {escape(str(limit))}")
+    kinds: dict[str, str] = {}
+    for kind, urls in (result.get("files") or {}).items():
+        kinds |= {url: kind for url in urls if url not in kinds}  # some files have two names
+    for url, kind in kinds.items():
+        console.print(f"[dim]{escape(kind):8}[/] {escape(url)}", soft_wrap=True)
+    if result.get("disclaimer"):
+        console.print(f"[italic]{result['disclaimer']}[/]")

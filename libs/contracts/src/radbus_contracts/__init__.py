@@ -1,0 +1,1 @@
+"""Events, commands and the topology of the bus."""

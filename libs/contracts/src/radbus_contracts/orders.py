@@ -1,0 +1,23 @@
+"""The orders that the scheduler gives to worker pools."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from radbus_contracts.envelope import Payload
+from radbus_contracts.facts import TaskOutcome
+
+
+class RunTaskV1(Payload):
+    """Run one attempt of a task. `attempt` is the fence: a lower one has lost."""
+
+    job_id: str
+    task_id: str
+    attempt: int
+    machine: str
+    use_case: str
+    title: str
+    study_instance_uid: str
+    series_instance_uids: tuple[str, ...]
+    needs: tuple[TaskOutcome, ...] = ()
+    finish_by: datetime

@@ -1,0 +1,176 @@
+"""Draw a key slice as PNG: the frame in a window, labels over it, where it lies, and that it is for research only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from radbus_contracts.notice import RESEARCH_USE_ONLY
+from radbus_machines.types import KeyFrame, LabelMap, Segment, Volume
+
+from radbus_dicom.derived.lettering import FONT_FOLDER
+from radbus_dicom.geometry import PROJECTION_MODALITIES
+
+LUNG_WINDOW_CENTRE, LUNG_WINDOW_WIDTH = -600.0, 1500.0
+_LONG_SIDE_PX = 768
+_HEADER_PX = 48
+_LINE_PX = 22
+_MARGIN_PX = 10
+_FILL_OPACITY = 0.28
+_WHITE, _GREY, _YELLOW = (255, 255, 255), (170, 170, 170), (255, 220, 90)
+_OBLIQUE = 0.35  # a direction's second letter is told from about 20 degrees on
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Modality values shown from black to white (PS3.3 C.11.2.1.2)."""
+
+    centre: float
+    width: float
+
+
+LUNG_WINDOW = Window(LUNG_WINDOW_CENTRE, LUNG_WINDOW_WIDTH)
+SOFT_TISSUE_WINDOW = Window(40.0, 400.0)
+
+
+def default_window(volume: Volume) -> Window:
+    """Return the window of the volume's attributes, else one that suits its modality or its values."""
+    centre, width = (_first_number(volume.attributes.get(f"Window{part}")) for part in ("Center", "Width"))
+    if centre is not None and width is not None and width > 0:
+        return Window(centre, width)
+    if volume.modality == "CT":
+        return SOFT_TISSUE_WINDOW
+    sample = volume.voxels[:: max(1, len(volume.voxels) // 8), ::4, ::4]
+    low, high = (float(v) for v in np.percentile(sample, (1, 99.5)))
+    return Window((low + high) / 2, max(high - low, 1.0))
+
+
+def draw_key_slice(
+    volume: Volume, key_frame: KeyFrame, *, label_maps: Sequence[LabelMap] = (), window: Window | None = None
+) -> bytes:
+    """Return the PNG of one frame, a millimetre as long across as down, without any patient data."""
+    size = _size_px(volume)
+    picture = _greyscale(volume, key_frame.frame, window or default_window(volume)).resize(
+        size, Image.Resampling.BICUBIC
+    )
+    canvas_image = np.asarray(picture.convert("RGB"), dtype=np.float32)
+    shown: list[Segment] = []
+    for label_map in label_maps:
+        labels = Image.fromarray(label_map.labels[key_frame.frame]).resize(size, Image.Resampling.NEAREST)
+        shown += _paint(canvas_image, np.asarray(labels), label_map.segments)
+    return _png(_framed(Image.fromarray(canvas_image.astype(np.uint8)), volume, key_frame, shown))
+
+
+def orientation_letters(direction: Sequence[float]) -> str:
+    """Return the patient directions that a unit vector points to, the strongest first (PS3.3 C.7.6.1.1.1)."""
+    letters = [(abs(c), pair[c > 0]) for c, pair in zip(direction, ("RL", "AP", "FH"), strict=True)]
+    return "".join(letter for size, letter in sorted(letters, reverse=True) if size > _OBLIQUE)
+
+
+def _first_number(value: object) -> float | None:
+    if isinstance(value, (list, tuple)) and value:
+        value = value[0]
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _size_px(volume: Volume) -> tuple[int, int]:
+    _, rows, columns = volume.voxels.shape
+    _, row_mm, column_mm = volume.geometry.spacing_mm
+    height_mm, width_mm = rows * row_mm, columns * column_mm
+    scale = _LONG_SIDE_PX / max(height_mm, width_mm)
+    return max(64, round(width_mm * scale)), max(64, round(height_mm * scale))
+
+
+def _greyscale(volume: Volume, frame: int, window: Window) -> Image.Image:
+    low = window.centre - window.width / 2
+    scaled = (volume.voxels[frame].astype(np.float32) - low) / window.width
+    grey = (np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    if volume.attributes.get("PhotometricInterpretation") == "MONOCHROME1":
+        grey = 255 - grey
+    return Image.fromarray(grey)
+
+
+def _paint(canvas: NDArray[np.float32], labels: NDArray[np.uint8], segments: Sequence[Segment]) -> list[Segment]:
+    shown = []
+    for segment in segments:
+        mask = labels == segment.number
+        if not mask.any():
+            continue
+        shown.append(segment)
+        colour = np.array(segment.colour, dtype=np.float32)
+        canvas[mask] = canvas[mask] * (1 - _FILL_OPACITY) + colour * _FILL_OPACITY
+        canvas[_contour(mask)] = colour
+    return shown
+
+
+def _contour(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    inside = np.pad(mask, 1)
+    inner = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
+    return mask & ~inner
+
+
+def _framed(picture: Image.Image, volume: Volume, key_frame: KeyFrame, shown: Sequence[Segment]) -> Image.Image:
+    width, height = picture.size
+    footer_px = _LINE_PX * (len(shown) + 1) + _MARGIN_PX
+    canvas = Image.new("RGB", (max(width, 420), _HEADER_PX + height + footer_px))
+    left = (canvas.width - width) // 2
+    canvas.paste(picture, (left, _HEADER_PX))
+    draw = ImageDraw.Draw(canvas)
+    _text(draw, (_MARGIN_PX, 4), key_frame.title, 18, _WHITE)
+    _text(draw, (_MARGIN_PX, 27), _where(volume, key_frame.frame), 14, _GREY)
+    if volume.modality not in PROJECTION_MODALITIES:
+        _write_orientation(draw, volume, (left, _HEADER_PX, left + width, _HEADER_PX + height))
+    y = _HEADER_PX + height + _MARGIN_PX // 2
+    for segment in shown:
+        draw.rectangle((_MARGIN_PX, y + 3, _MARGIN_PX + 14, y + 17), fill=segment.colour)
+        _text(draw, (_MARGIN_PX + 22, y), segment.name, 15, _WHITE)
+        y += _LINE_PX
+    _text(draw, (_MARGIN_PX, y), RESEARCH_USE_ONLY, 15, _YELLOW)
+    return canvas
+
+
+def _where(volume: Volume, frame: int) -> str:
+    of_all = f"image {frame + 1} of {len(volume.frames)}"
+    if volume.modality in PROJECTION_MODALITIES:
+        return of_all
+    position = volume.frames[frame].image_position_patient
+    axis = int(np.argmax(np.abs(volume.geometry.direction[:, 0])))
+    return f"{of_all}, {'xyz'[axis]} = {position[axis]:.1f} mm"
+
+
+def _write_orientation(draw: ImageDraw.ImageDraw, volume: Volume, box: tuple[int, int, int, int]) -> None:
+    left, top, right, bottom = box
+    down, rightwards = volume.geometry.direction[:, 1], volume.geometry.direction[:, 2]
+    places = (
+        (-rightwards, (left + 8, (top + bottom) // 2), "lm"),
+        (rightwards, (right - 8, (top + bottom) // 2), "rm"),
+        (-down, ((left + right) // 2, top + 6), "mt"),
+        (down, ((left + right) // 2, bottom - 6), "mb"),
+    )
+    for vector, place, anchor in places:
+        letters = orientation_letters([float(c) for c in vector])
+        draw.text(place, letters, font=_font(20), fill=_YELLOW, anchor=anchor, stroke_width=2, stroke_fill=(0, 0, 0))
+
+
+def _text(
+    draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, size_px: int, colour: tuple[int, int, int]
+) -> None:
+    room_px = draw.im.size[0] - place[0] - _MARGIN_PX
+    while size_px > 9 and draw.textlength(text, font=_font(size_px)) > room_px:
+        size_px -= 1
+    draw.text(place, text, font=_font(size_px), fill=colour)
+
+
+def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    path = FONT_FOLDER / "truetype/dejavu/DejaVuSans.ttf"
+    return ImageFont.truetype(str(path), size_px) if path.is_file() else ImageFont.load_default(size_px)
+
+
+def _png(image: Image.Image) -> bytes:
+    stream = BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()

@@ -1,0 +1,217 @@
+"""Lay out the one-page report of a use case as PDF; the object store holds it, so the patient is named on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+
+from radbus_contracts.notice import RESEARCH_USE_ONLY
+from radbus_machines.types import Finding, Measurement
+from reportlab.lib import colors
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.units import mm
+from reportlab.lib.utils import ImageReader
+from reportlab.platypus import Flowable, Image, KeepInFrame, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
+
+from radbus_dicom.derived.lettering import Lettering, find_lettering
+from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
+
+_MARGIN = 16 * mm
+_WIDTH = A4[0] - 2 * _MARGIN
+_HEIGHT = A4[1] - 2 * _MARGIN - 12  # reportlab's frames pad 6 points at each edge
+_MAX_KEY_IMAGES = 4
+_KEY_IMAGE_HEIGHT = 75 * mm
+_GRID = TableStyle(
+    [
+        ("VALIGN", (0, 0), (-1, -1), "TOP"),
+        ("LINEBELOW", (0, 0), (-1, -1), 0.25, colors.lightgrey),
+        ("LEFTPADDING", (0, 0), (-1, -1), 2),
+        ("TOPPADDING", (0, 0), (-1, -1), 1.5),
+        ("BOTTOMPADDING", (0, 0), (-1, -1), 2.5),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PatientFacts:
+    """Who and what was examined, as text; empty where it is not known."""
+
+    patient_name: str = ""
+    patient_id: str = ""
+    patient_birth_date: str = ""
+    patient_sex: str = ""
+    study_date: str = ""
+    accession_number: str = ""
+    study_description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyImage:
+    """A PNG with its title."""
+
+    title: str
+    png: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReportContent:
+    """All that goes onto the page."""
+
+    title: str
+    patient: PatientFacts
+    summary: str
+    provenance: Provenance
+    measurements: tuple[Measurement, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    key_images: tuple[KeyImage, ...] = ()
+    limits: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def make_report_pdf(content: ReportContent, *, lettering: Lettering | None = None) -> bytes:
+    """Return the report as a PDF of one A4 page, shrunk where it is too long; the same bytes for the same content."""
+    page = _Page(lettering or find_lettering())
+    flowables = [
+        *page.head(content),
+        *page.result(content),
+        *page.table(content.measurements),
+        *page.images(content.key_images[:_MAX_KEY_IMAGES]),
+        *page.notes("What could not be judged", content.limits),
+        *page.notes("Remarks on the images", content.remarks),
+        *page.foot(content.provenance),
+    ]
+    stream = BytesIO()
+    document = SimpleDocTemplate(
+        stream,
+        pagesize=A4,
+        leftMargin=_MARGIN,
+        rightMargin=_MARGIN,
+        topMargin=_MARGIN,
+        bottomMargin=_MARGIN,
+        title=content.title,
+        author=MANUFACTURER,
+        subject=RESEARCH_USE_ONLY,
+        invariant=1,
+    )
+    document.build([KeepInFrame(_WIDTH, _HEIGHT, flowables, mode="shrink")])
+    return stream.getvalue()
+
+
+def readable_person_name(person_name: str) -> str:
+    """Return a DICOM person name (PS3.5 6.2.1) as people write it, other spellings in parentheses."""
+    spellings = []
+    for group in person_name.split("="):
+        family, given, middle, prefix, suffix, *_ = [part.strip() for part in group.split("^")] + [""] * 5
+        first = " ".join(part for part in (prefix, given, middle, suffix) if part)
+        spellings.append(_joined(family, first))
+    alphabetic, *others = spellings
+    rest = _joined(*others)
+    return f"{alphabetic} ({rest})" if alphabetic and rest else alphabetic or rest
+
+
+class _Page:
+    """The parts of the page, each a list of flowables; all text goes through the lettering, which escapes it."""
+
+    def __init__(self, lettering: Lettering) -> None:
+        self._lettering = lettering
+
+    def head(self, content: ReportContent) -> list[Flowable]:
+        patient = content.patient
+        rows = [
+            ("Patient", readable_person_name(patient.patient_name), "Study date", _date(patient.study_date)),
+            ("Patient ID", patient.patient_id, "Accession number", patient.accession_number),
+            (
+                "Born, sex",
+                _joined(_date(patient.patient_birth_date), patient.patient_sex),
+                "Study",
+                patient.study_description,
+            ),
+        ]
+        cells = [[self._text(cell, 9, bold=i % 2 == 0) for i, cell in enumerate(row)] for row in rows]
+        widths = [share * _WIDTH for share in (0.14, 0.36, 0.18, 0.32)]
+        return [
+            self._text(content.title, 16, bold=True),
+            self._text(RESEARCH_USE_ONLY, 10, bold=True, colour=colors.firebrick),
+            Spacer(1, 2 * mm),
+            Table(cells, colWidths=widths, style=_GRID),
+            Spacer(1, 3 * mm),
+        ]
+
+    def result(self, content: ReportContent) -> list[Flowable]:
+        judged = [self._text(f"{_mark(finding)} {finding.text}", 10) for finding in content.findings]
+        return [self._text("Result", 11, bold=True), self._text(content.summary, 10), *judged, Spacer(1, 2 * mm)]
+
+    def table(self, measurements: tuple[Measurement, ...]) -> list[Flowable]:
+        if not measurements:
+            return []
+        head = [self._text(name, 9, bold=True) for name in ("Measurement", "Value", "Definition")]
+        rows = [
+            [
+                self._text(measurement.title, 9),
+                self._text(f"{measurement.value:.4g} {_unit(measurement.unit)}", 9),
+                self._text(measurement.definition, 7.5),
+            ]
+            for measurement in measurements
+        ]
+        widths = [share * _WIDTH for share in (0.32, 0.16, 0.52)]
+        return [Table([head, *rows], colWidths=widths, style=_GRID), Spacer(1, 3 * mm)]
+
+    def images(self, key_images: tuple[KeyImage, ...]) -> list[Flowable]:
+        if not key_images:
+            return []
+        width = _WIDTH / max(2, len(key_images))
+        cells = [[self._image(key_image.png, width - 6), self._text(key_image.title, 8)] for key_image in key_images]
+        return [Table([cells], colWidths=[width] * len(cells), style=TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP")]))]
+
+    def notes(self, title: str, sentences: tuple[str, ...]) -> list[Flowable]:
+        if not sentences:
+            return []
+        lines = [self._text(f"\u2022 {sentence}", 9) for sentence in sentences]
+        return [self._text(title, 10, bold=True), *lines, Spacer(1, 2 * mm)]
+
+    def foot(self, provenance: Provenance) -> list[Flowable]:
+        weights = f", weights sha256 {provenance.weights_sha256}" if provenance.weights_sha256 else ""
+        text = (
+            f"Made by {MANUFACTURER} for the use case {provenance.use_case} (version {provenance.use_case_version}) "
+            f"with the machine {provenance.machine} {provenance.machine_version}{weights}; job {provenance.job_id}, "
+            f"{provenance.made_at:%Y-%m-%d %H:%M} {provenance.made_at.tzname() or ''}. {RESEARCH_USE_ONLY}"
+        )
+        return [self._text(text, 7.5, colour=colors.grey)]
+
+    def _text(self, text: str, size: float, *, bold: bool = False, colour: colors.Color = colors.black) -> Paragraph:
+        style = ParagraphStyle(
+            "radbus", fontSize=size, leading=size * 1.3, textColor=colour, wordWrap="CJK" if _is_cjk(text) else None
+        )
+        return Paragraph(self._lettering.markup(text, bold=bold), style)
+
+    def _image(self, png: bytes, width: float) -> Image:
+        pixel_width, pixel_height = ImageReader(BytesIO(png)).getSize()
+        scale = min(width / pixel_width, _KEY_IMAGE_HEIGHT / pixel_height)
+        return Image(BytesIO(png), pixel_width * scale, pixel_height * scale)
+
+
+def _mark(finding: Finding) -> str:
+    match finding.present:
+        case True:
+            return "Present:"
+        case False:
+            return "Not seen:"
+        case None:
+            return "Not judged:"
+
+
+def _date(text: str) -> str:
+    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdigit() else text
+
+
+def _joined(*texts: str) -> str:
+    return ", ".join(text for text in texts if text)
+
+
+def _unit(ucum: str) -> str:
+    return {"1": "", "[hnsf'U]": "HU"}.get(ucum, ucum)
+
+
+def _is_cjk(text: str) -> bool:
+    return any("\u2e80" <= char <= "\uffdc" for char in text)

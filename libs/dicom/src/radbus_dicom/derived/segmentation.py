@@ -1,0 +1,152 @@
+"""Make a DICOM SEG (PS3.3 A.51) from a label map: binary, aligned with the source frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import highdicom as hd
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code as PydicomCode
+from radbus_contracts.notice import RESEARCH_USE_ONLY
+from radbus_machines.types import Code, Frame, LabelMap, Segment
+
+from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
+from radbus_dicom.derived.sources import sources_for_highdicom
+from radbus_dicom.errors import OutputNotValid
+from radbus_dicom.identity import derived_uid, series_uid
+from radbus_dicom.quiet import silence_pydicom
+
+silence_pydicom()
+
+SERIES_NUMBER = 9100
+_LONG_STRING_CHARACTERS = 64
+
+
+def make_segmentation(
+    label_map: LabelMap, *, sources: Sequence[Dataset], frames: Sequence[Frame], provenance: Provenance
+) -> Dataset | None:
+    """Return the SEG of `label_map`, or None where nothing is labelled and a viewer would show nothing.
+
+    `sources` are the headers of the source instances, in any order; `frames` are the volume's, in the labels' order.
+
+    Raises:
+        OutputNotValid: The labels do not match the frames or the segments.
+    """
+    _check(label_map, sources, frames)
+    if not label_map.labels.any():
+        return None
+    segments = sorted(label_map.segments, key=lambda segment: segment.number)
+    datasets = sources_for_highdicom(sources, frames)
+    seg = hd.seg.Segmentation(
+        source_images=datasets,
+        pixel_array=_labels_in_source_order(label_map.labels, segments, datasets, frames),
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=[_description(i, s, provenance) for i, s in enumerate(segments, start=1)],
+        series_instance_uid=series_uid(provenance.job_id, "seg"),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=derived_uid(provenance.job_id, f"seg/{label_map.name}"),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=provenance.machine,
+        software_versions=provenance.machine_version,
+        device_serial_number=(provenance.weights_sha256 or provenance.job_id)[:_LONG_STRING_CHARACTERS],
+        content_description=RESEARCH_USE_ONLY,
+        content_label=_content_label(label_map.name),
+        content_creator_name=f"{provenance.machine}^{MANUFACTURER}",
+        omit_empty_frames=True,
+        specific_character_set=None,
+    )
+    return _finished(seg, label_map, datasets[0], provenance)
+
+
+def _check(label_map: LabelMap, sources: Sequence[Dataset], frames: Sequence[Frame]) -> None:
+    if not sources or label_map.labels.shape[0] != len(frames):
+        raise OutputNotValid(f"expected one label frame for each of the {len(frames)} source frames")
+    if len(sources) > 1 and any(int(source.get("NumberOfFrames") or 1) > 1 for source in sources):
+        raise OutputNotValid("expected all frames in one multi-frame instance, or one in each of many")
+    if label_map.labels.shape[1:] != (sources[0].Rows, sources[0].Columns):
+        raise OutputNotValid(f"expected label frames of {sources[0].Rows} x {sources[0].Columns} pixels")
+    numbers = {segment.number for segment in label_map.segments}
+    if len(numbers) != len(label_map.segments) or not numbers <= set(range(1, 256)):
+        raise OutputNotValid("expected segment numbers from 1 to 255, each once")
+    unknown = set(np.flatnonzero(np.bincount(label_map.labels.ravel(), minlength=256)).tolist()) - numbers - {0}
+    if unknown:
+        raise OutputNotValid(f"expected a segment for each label; {sorted(unknown)} have none")
+
+
+def _labels_in_source_order(
+    labels: NDArray[np.uint8], segments: list[Segment], datasets: list[Dataset], frames: Sequence[Frame]
+) -> NDArray[np.uint8]:
+    if [segment.number for segment in segments] != list(range(1, len(segments) + 1)):
+        lookup = np.zeros(256, np.uint8)
+        for number, segment in enumerate(segments, start=1):
+            lookup[segment.number] = number
+        labels = lookup[labels]
+    if len(datasets) == len(frames):
+        return labels  # `datasets` are in the frames' order already
+    in_instance = np.zeros((int(datasets[0].NumberOfFrames), *labels.shape[1:]), np.uint8)
+    for index, frame in enumerate(frames):
+        in_instance[frame.frame_number - 1] = labels[index]
+    return in_instance
+
+
+def _description(number: int, segment: Segment, provenance: Provenance) -> hd.seg.SegmentDescription:
+    description = hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=segment.name[:_LONG_STRING_CHARACTERS],
+        segmented_property_category=_coded(segment.category),
+        segmented_property_type=_coded(segment.kind),
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=_algorithm(provenance),
+        display_color=hd.color.CIELabColor.from_rgb(*segment.colour),
+    )
+    if segment.laterality is not None:
+        modifier = hd.sr.CodedConcept.from_code(_coded(segment.laterality))
+        description.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [modifier]
+    return description
+
+
+def _algorithm(provenance: Provenance) -> hd.AlgorithmIdentificationSequence:
+    parameters = {"job": provenance.job_id, "use_case": f"{provenance.use_case} {provenance.use_case_version}"}
+    if provenance.weights_sha256:
+        parameters["weights_sha256"] = provenance.weights_sha256
+    return hd.AlgorithmIdentificationSequence(
+        name=provenance.machine,
+        family=codes.cid7162.ArtificialIntelligence,
+        version=provenance.machine_version,
+        source=MANUFACTURER,
+        parameters=parameters,
+    )
+
+
+def _coded(code: Code) -> PydicomCode:
+    return PydicomCode(code.value, code.scheme, code.meaning)
+
+
+def _content_label(name: str) -> str:
+    label = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name).upper()
+    return label[:16] or "SEGMENTATION"
+
+
+def _finished(seg: Dataset, label_map: LabelMap, source: Dataset, provenance: Provenance) -> Dataset:
+    """Add what highdicom has no argument for, and replace what it takes from the clock or at random."""
+    description = f"{provenance.use_case} {label_map.name}"[: _LONG_STRING_CHARACTERS - 24]
+    seg.SeriesDescription = f"{description} (research use only)"
+    seg.SpecificCharacterSet = source.get("SpecificCharacterSet") or "ISO_IR 192"
+    if "FrameOfReferenceUID" not in source:
+        seg.PatientOrientation = source.get("PatientOrientation") or ""  # type 2C without a frame of reference
+    date, time = provenance.made_at.strftime("%Y%m%d"), provenance.made_at.strftime("%H%M%S")
+    for moment in ("InstanceCreation", "Content", "Series"):
+        setattr(seg, f"{moment}Date", date)
+        setattr(seg, f"{moment}Time", time)
+    for equipment in seg.get("ContributingEquipmentSequence") or []:
+        if equipment.get("ManufacturerModelName") == "highdicom":
+            equipment.ContributionDateTime = date + time
+    organization_uid = derived_uid(provenance.job_id, f"seg/{label_map.name}/dimensions")
+    seg.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization_uid
+    for index in seg.DimensionIndexSequence:
+        index.DimensionOrganizationUID = organization_uid
+    return seg

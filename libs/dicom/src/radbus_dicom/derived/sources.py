@@ -1,0 +1,101 @@
+"""Copies of source headers that a derived object can be made from, whatever the source leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydicom.config import RAISE
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.valuerep import validate_value
+from radbus_machines.types import Frame
+
+from radbus_dicom.errors import OutputNotValid
+
+_PIXEL_GROUP = 0x7FE0
+_CHECKED_VRS = frozenset({"AS", "CS", "DA", "DT", "LO", "SH", "TM"})
+# Type 2 in the Patient and General Study modules: present, maybe empty (PS3.3 C.7.1.1, C.7.2.1).
+_MAY_BE_EMPTY = (
+    "AccessionNumber",
+    "PatientBirthDate",
+    "PatientID",
+    "PatientName",
+    "PatientSex",
+    "ReferringPhysicianName",
+    "StudyDate",
+    "StudyID",
+    "StudyTime",
+)
+_OF_EVERY_FRAME = (
+    "Columns",
+    "FrameOfReferenceUID",
+    "ImageOrientationPatient",
+    "ImagePositionPatient",
+    "PixelSpacing",
+    "Rows",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "StudyInstanceUID",
+)
+
+
+def sources_for_highdicom(sources: Sequence[Dataset], frames: Sequence[Frame]) -> list[Dataset]:
+    """Return copies of the source headers in the order of `frames`, one for each instance, sources left as they are.
+
+    Where instances name different frames of reference (some anonymisers do that), all get the first one's: a SEG has
+    one, and viewers find the source frames by the instances that it names.
+
+    Raises:
+        OutputNotValid: The source of a frame is absent.
+    """
+    by_uid = {str(source.SOPInstanceUID): source for source in sources}
+    wanted = list(dict.fromkeys(frame.sop_instance_uid for frame in frames))
+    if not set(wanted) <= set(by_uid):
+        raise OutputNotValid("expected the header of the source instance of every frame")
+    first = _whole_copy(by_uid[wanted[0]])
+    others = [_copy_of(by_uid[uid], _OF_EVERY_FRAME) for uid in wanted[1:]]
+    reference = first.get("FrameOfReferenceUID")
+    for other in others:
+        if reference:
+            other.FrameOfReferenceUID = reference
+        for keyword in (*_MAY_BE_EMPTY, "SpecificCharacterSet"):
+            if keyword in first:
+                other[keyword] = first[keyword]
+    return [first, *others]
+
+
+def _whole_copy(source: Dataset) -> Dataset:
+    # Element by element: that decodes text with the source's own character set.
+    copy = Dataset()
+    for element in source:
+        if element.tag.group != _PIXEL_GROUP and not element.tag.is_private and _is_valid(element):
+            copy.add(element)
+    for keyword in _MAY_BE_EMPTY:
+        if keyword not in copy:
+            setattr(copy, keyword, "")
+    return copy
+
+
+def _copy_of(source: Dataset, keywords: Sequence[str]) -> Dataset:
+    copy = Dataset()
+    for keyword in keywords:
+        if keyword in source and _is_valid(source[keyword]):
+            copy.add(source[keyword])
+    return copy
+
+
+def _is_valid(element: DataElement) -> bool:
+    """Say whether a value keeps to its VR; what does not is left out, lest the derived object be invalid too."""
+    if element.keyword == "PixelSpacing":
+        return all(spacing > 0 for spacing in element.value or [0])
+    if element.VR not in _CHECKED_VRS or element.is_empty:
+        return True
+    try:
+        for value in element.value if element.VM > 1 else [element.value]:
+            validate_value(element.VR, str(value), RAISE)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""What a model author sees: manifest, input and output types, Triton client."""

@@ -1,0 +1,63 @@
+"""The manifest of a machine: what it is, how it is run, which attributes it may see."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from radbus_contracts.errors import PermanentError
+
+
+class Runner(StrEnum):
+    """How a machine is run."""
+
+    TRITON = "triton"  # Python around calls of a model on Triton
+    REPORT = "report"  # makes the report of the tasks it needs
+
+
+class ManifestError(PermanentError):
+    """A `machine.yaml` that cannot be used; the text says what was expected."""
+
+
+class MachineManifest(BaseModel):
+    """`machine.yaml`, beside the model in `triton_models/`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    version: str
+    title: str
+    runner: Runner
+    model: str | None = Field(default=None, description="The model's name on Triton.")
+    entry_point: str | None = Field(default=None, description="Name in the entry-point group radbus.machines.")
+    pool: str = "default"
+    timeout_s: float = Field(default=600, gt=0, description="From started to finished, one attempt.")
+    max_attempts: int = Field(default=3, ge=1, le=20)
+    dicom_tags: tuple[str, ...] = Field(default=(), description="Header elements it may see, by keyword.")
+    weights_sha256: str | None = None
+
+
+REPORT = MachineManifest(name="report", version="1.0.0", title="Report", runner=Runner.REPORT, timeout_s=120)
+"""Built in: makes the report of the tasks that it needs; it sees no pixels."""
+
+
+def load_manifests(folder: Path) -> dict[str, MachineManifest]:
+    """Read every `*/machine.yaml` below `folder`, by machine name; the built-in ones are among them.
+
+    Raises:
+        ManifestError: A manifest that does not hold, or two of one name.
+    """
+    manifests: dict[str, MachineManifest] = {}
+    for path in sorted(folder.glob("*/machine.yaml")):
+        try:
+            manifest = MachineManifest.model_validate(yaml.safe_load(path.read_text()))
+        except (ValidationError, yaml.YAMLError) as error:
+            raise ManifestError(f"{path}: {error}") from error
+        if manifest.name in manifests:
+            raise ManifestError(f"{path}: a machine named {manifest.name!r} is there already")
+        manifests[manifest.name] = manifest
+    if not manifests:
+        raise ManifestError(f"{folder}: expected at least one */machine.yaml")
+    return {REPORT.name: REPORT, **manifests}

@@ -1,0 +1,137 @@
+"""What goes into a machine and what comes out of it: arrays and values, never DICOM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Value = int | float | bool | str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame of a volume and the instance it came from."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    image_position_patient: tuple[float, float, float]
+    instance_number: int | None = None
+    frame_number: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Where the voxels of a volume are in the patient (PS3.3 C.7.6.2.1.1; LPS, millimetres).
+
+    `direction` is 3 x 3; its columns are the unit vectors along growing frame, row and column index, so that
+    `position = origin_mm + direction @ (spacing_mm * (frame, row, column))`.
+    """
+
+    spacing_mm: tuple[float, float, float]
+    origin_mm: tuple[float, float, float]
+    direction: NDArray[np.float64]
+
+    @property
+    def voxel_volume_ml(self) -> float:
+        """Volume of one voxel in millilitres; with a tilted gantry it is a slanted box."""
+        frame, row, column = self.spacing_mm
+        return frame * row * column * abs(float(np.linalg.det(self.direction))) / 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A series as an array: frames sorted along their normal, voxels in modality units (HU for CT).
+
+    `voxels` is [frames, rows, columns], int16 where the modality values are whole numbers that fit, else float32.
+    `attributes` holds only the header elements that the machine's manifest asks for, by keyword.
+    `remarks` says in words what was odd about the series and yet no reason to refuse it.
+    """
+
+    voxels: NDArray[np.int16] | NDArray[np.float32]
+    geometry: Geometry
+    frames: tuple[Frame, ...]
+    modality: str
+    attributes: Mapping[str, object] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A coded concept (PS3.3 8): value, coding scheme designator, meaning."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One label of a label map. `number` is its value in the array, from 1."""
+
+    number: int
+    name: str
+    category: Code
+    kind: Code
+    colour: tuple[int, int, int]
+    laterality: Code | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMap:
+    """Labels aligned with the volume's voxels: uint8 [frames, rows, columns], 0 is background."""
+
+    name: str
+    labels: NDArray[np.uint8]
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A number with its UCUM unit, its concept, and the words that define it with their source."""
+
+    name: str
+    title: str
+    value: float
+    unit: str
+    concept: Code
+    definition: str
+    segment: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something present, absent, or (None) not judged, in a sentence a radiologist would read."""
+
+    name: str
+    present: bool | None
+    text: str
+    code: Code | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFrame:
+    """A frame worth showing, by its index in the volume."""
+
+    frame: int
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class MachineOutput:
+    """All that a machine says of one volume.
+
+    `limits` are sentences about what could not be judged; `usable` is False when the images do not allow an answer
+    at all, and then `values` may be empty. Every value that a use case refers to is in `values` by its name.
+    """
+
+    summary: str
+    values: Mapping[str, Value] = field(default_factory=dict)
+    label_maps: tuple[LabelMap, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    key_frames: tuple[KeyFrame, ...] = ()
+    limits: tuple[str, ...] = ()
+    usable: bool = True

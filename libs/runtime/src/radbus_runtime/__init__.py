@@ -1,0 +1,1 @@
+"""What every service needs to run: bus, settlement, outbox, logs, health, traces."""

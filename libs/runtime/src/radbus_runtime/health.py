@@ -1,0 +1,61 @@
+"""Health over HTTP: `/healthz` says that the loop turns, `/readyz` tells the truth, `/metrics` counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from radbus_contracts.errors import RadbusError
+
+from radbus_runtime.logs import describe
+
+Check = Callable[[], Awaitable[str | None]]
+"""Return what is wrong, or None."""
+
+CHECK_TIMEOUT_S = 3.0
+
+
+def answers(ping: Callable[[], Awaitable[None]]) -> Check:
+    """Turn a ping that raises into a check."""
+
+    async def check() -> str | None:
+        try:
+            await ping()
+        except RadbusError as error:
+            return describe(error)
+        return None
+
+    return check
+
+
+def health_routes(checks: Mapping[str, Check]) -> APIRouter:
+    """Make the three routes; `checks` are asked at each `/readyz`, all at once, each with a deadline."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/healthz", summary="The service runs; no broker and no store is asked.")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @router.get("/readyz", summary="The service can do its work now; each dependency by name.")
+    async def readyz() -> JSONResponse:
+        faults = await asyncio.gather(*(_bounded(check) for check in checks.values()))
+        report = {name: fault or "ok" for name, fault in zip(checks, faults, strict=True)}
+        ready = not any(faults)
+        return JSONResponse({"ready": ready, "checks": report}, status_code=200 if ready else 503)
+
+    @router.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+async def _bounded(check: Check) -> str | None:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            return await check()
+    except TimeoutError:
+        return f"no answer in {CHECK_TIMEOUT_S:.0f} s"

@@ -1,0 +1,131 @@
+"""A service's HTTP face: the application, and errors as answers in the dialect of the results API."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.telemetry import TelemetryConfig
+from radbus_contracts.errors import PermanentError, TransientError
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from radbus_runtime.auth import ForbiddenError, UnauthenticatedError
+from radbus_runtime.tracing import continued
+
+RETRY_AFTER_S = 5
+JSON_BODY_LIMIT_BYTES: Final = 8 * 1024 * 1024
+_FAULTS_SHOWN: Final = 20
+_ID: Final = re.compile(r"(?=.{1,64}$)\d+(\.\d+)+|\d{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+def create_api(name: str, *, description: str, body_limit_bytes: int | None = JSON_BODY_LIMIT_BYTES) -> FastAPI:
+    """Make a FastAPI application with traces, a limit of bodies, and the answers to errors that all routes share.
+
+    A route that takes a model as its body has read it whole before the token is looked at, hence the limit; a service
+    that streams its bodies and counts them itself has none.
+    """
+    # FastAPI's own telemetry would record addresses, queries and the texts of exceptions.
+    off: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+    api = FastAPI(title=f"radbus {name}", description=description, version="0.1.0", telemetry=off)
+    api.add_exception_handler(UnauthenticatedError, _unauthenticated)
+    api.add_exception_handler(ForbiddenError, _forbidden)
+    api.add_exception_handler(TransientError, _unavailable)
+    api.add_exception_handler(PermanentError, _refused)
+    api.add_exception_handler(RequestValidationError, _not_of_its_form)
+    if body_limit_bytes is not None:
+        api.add_middleware(_BoundedBody, limit_bytes=body_limit_bytes)
+    api.add_middleware(_Traced)
+    return api
+
+
+def id_for_log(given: str) -> str:
+    """Return a UID or an id as it is, and `other` for the rest: what a client asks for may be a patient's name."""
+    return given if _ID.fullmatch(given) else "other"
+
+
+class _Traced:
+    """Runs each request in a span of its own (plain ASGI, so that bodies stream through untouched)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in _UNTRACED:
+            await self._app(scope, receive, send)
+            return
+        with continued(f"HTTP {scope['method']}", Headers(scope=scope).get("traceparent")) as span:
+
+            async def send_with_trace(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    MutableHeaders(scope=message)["x-trace-id"] = f"{span.get_span_context().trace_id:032x}"
+                    span.set_attribute("http.response.status_code", message["status"])
+                await send(message)
+
+            await self._app(scope, receive, send_with_trace)
+            span.update_name(f"{scope['method']} {getattr(scope.get('route'), 'path', 'unknown')}")
+
+
+class _BoundedBody:
+    """Refuses a body above a limit before it is in memory, whether its length is declared or not."""
+
+    def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
+        self._app = app
+        self._limit_bytes = limit_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        text = f"expected a body of at most {self._limit_bytes} bytes"
+        if int(Headers(scope=scope).get("content-length") or 0) > self._limit_bytes:
+            refusal = JSONResponse({"success": False, "message": text}, status_code=413)
+            await refusal(scope, receive, send)
+            return
+        taken_bytes = 0
+
+        async def bounded_receive() -> Message:
+            nonlocal taken_bytes
+            message = await receive()
+            taken_bytes += len(message.get("body", b""))
+            if taken_bytes > self._limit_bytes:
+                raise HTTPException(413, text)
+            return message
+
+        await self._app(scope, bounded_receive, send)
+
+
+async def _not_of_its_form(_: Request, error: Exception) -> Response:
+    """Say which parameters are wrong and what was expected, never what was given: that may be a header's values."""
+    faults = error.errors() if isinstance(error, RequestValidationError) else []
+    told = [(".".join(map(str, fault["loc"][1:6])), str(fault["msg"])) for fault in faults[:_FAULTS_SHOWN]]
+    message = "; ".join(f"{where}: {what}" if where else what for where, what in told)
+    # In ASCII: what clients name their keys need not be encodable.
+    return Response(json.dumps({"success": False, "message": message}), 422, media_type="application/json")
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"success": False, "message": str(error)}, status_code=400)
+
+
+async def _unauthenticated(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse(
+        {"message": str(error), "authenticated": False}, status_code=401, headers={"WWW-Authenticate": "Bearer"}
+    )
+
+
+async def _forbidden(_: Request, __: Exception) -> JSONResponse:
+    return JSONResponse({"success": False, "message": "Access denied!"}, status_code=403)
+
+
+async def _unavailable(_: Request, __: Exception) -> JSONResponse:
+    return JSONResponse(
+        {"success": False, "message": "A store or the bus is away; please try again."},
+        status_code=503,
+        headers={"Retry-After": str(RETRY_AFTER_S)},
+    )

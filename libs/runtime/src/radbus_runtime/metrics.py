@@ -1,0 +1,17 @@
+"""Prometheus metrics that every service has."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Histogram
+
+_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+messages_settled = Counter(
+    "radbus_messages_settled_total", "Messages settled, by queue and outcome.", ["queue", "outcome"]
+)
+message_seconds = Histogram("radbus_message_duration_seconds", "Time to settle a message.", ["queue"], buckets=_SECONDS)
+publish_seconds = Histogram(
+    "radbus_publish_duration_seconds", "Time until the broker confirmed.", ["exchange"], buckets=_SECONDS
+)
+publish_failures = Counter("radbus_publish_failures_total", "Publishes that were not confirmed.", ["exchange"])
+outbox_swept = Counter("radbus_outbox_swept_total", "Outbox entries that only the sweep has sent.", ["collection"])

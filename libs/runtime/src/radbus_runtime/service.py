@@ -1,0 +1,144 @@
+"""Running a service: HTTP, bus and loops in one event loop, with an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import structlog
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from radbus_contracts.errors import RadbusError, TransientError
+from radbus_storage.documents import Collection, Documents, Index
+from radbus_storage.objects import ObjectStore
+
+from radbus_runtime.bus import Bus
+from radbus_runtime.health import Check, answers, health_routes
+from radbus_runtime.logs import configure_logs
+from radbus_runtime.settings import ServiceSettings, load
+from radbus_runtime.tracing import configure_traces
+
+log = structlog.get_logger(__name__)
+
+Loop = Callable[[], Awaitable[None]]
+S = TypeVar("S", bound=ServiceSettings)
+
+
+@dataclass(slots=True)
+class Service:
+    """All that a service is made of; `create_app` of each service returns one."""
+
+    name: str
+    settings: ServiceSettings
+    api: FastAPI
+    bus: Bus
+    documents: Documents
+    objects: ObjectStore | None = None
+    indexes: Sequence[tuple[Collection, Sequence[Index]]] = ()
+    loops: Sequence[Loop] = ()
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    drain: Sequence[Loop] = ()
+    _started: bool = False
+
+    def __post_init__(self) -> None:
+        """Add the health routes."""
+        checks: dict[str, Check] = {
+            "started": self._check_started,
+            "rabbitmq": self.bus.check,
+            "mongodb": answers(self.documents.ping),
+        }
+        if self.objects is not None:
+            checks["objects"] = answers(self.objects.ping)
+        self.api.include_router(health_routes({**checks, **self.checks}))
+
+    async def run(self) -> None:
+        """Serve until SIGTERM, then drain; a loop that fails ends the service, whose supervisor starts it again."""
+        config = uvicorn.Config(
+            self.api,
+            host=self.settings.http_host,
+            port=self.settings.http_port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=max(1, int(self.settings.drain_s)),
+            timeout_keep_alive=30,
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # uvicorn takes these while it serves and raises them once more at its end, when there is still work to end.
+            signal.signal(number, lambda *_: None)
+        async with asyncio.TaskGroup() as group:
+            work = group.create_task(self._work())
+            await uvicorn.Server(config).serve()
+            self._started = False
+            await self._end(work)
+
+    async def _work(self) -> None:
+        await self._prepare_stores()
+        await self.bus.start()
+        self._started = True
+        log.info("service.started", port=self.settings.http_port)
+        async with asyncio.TaskGroup() as loops:
+            for loop in (self.bus.keep_declared, *self.loops):
+                loops.create_task(_run(loop))
+
+    async def _prepare_stores(self) -> None:
+        deadline = asyncio.get_running_loop().time() + self.settings.start_s
+        while True:
+            try:
+                if self.objects is not None:
+                    await self.objects.ensure_bucket()
+                for collection, indexes in self.indexes:
+                    await collection.ensure_indexes(indexes)
+            except TransientError as error:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                log.info("stores.waited", exc_info=error)
+                await asyncio.sleep(1)
+            else:
+                return
+
+    async def _end(self, work: asyncio.Task[None]) -> None:
+        await self.bus.stop_consuming()
+        for drain in self.drain:
+            await drain()
+        work.cancel()
+        await asyncio.wait([work], timeout=5)
+        await self.bus.stop()
+        self.documents.close()
+        if self.objects is not None:
+            self.objects.close()
+        log.info("service.stopped")
+
+    async def _check_started(self) -> str | None:
+        return None if self._started else "starting or stopping"
+
+
+async def _run(loop: Loop) -> None:
+    await loop()
+
+
+def main(name: str, kind: type[S], create_app: Callable[[S], Service]) -> None:
+    """Start a service from its environment; the `__main__` of each calls this."""
+    try:
+        settings = load(kind)
+        configure_logs(service=name, level=settings.log_level)
+        configure_traces(service=name, target=settings.traces)
+        service = create_app(settings)
+    except RadbusError as error:
+        sys.exit(f"{name}: {error}")
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(service.run())
+    except* Exception as group:
+        log.critical("service.gave_up", exc_info=group)
+        sys.exit(1)
+    finally:
+        provider = trace.get_tracer_provider()
+        if isinstance(provider, TracerProvider):
+            provider.shutdown()

@@ -1,0 +1,1 @@
+"""The two stores: objects (any S3, by minio) and documents (MongoDB, by motor). Nothing else imports those clients."""

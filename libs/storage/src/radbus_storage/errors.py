@@ -1,0 +1,25 @@
+"""What the stores can answer, in radbus's two kinds of errors."""
+
+from __future__ import annotations
+
+from radbus_contracts.errors import PermanentError, ServerAwayError, TransientError
+
+
+class StoreUnavailableError(ServerAwayError):
+    """A store did not answer in time, or not at all."""
+
+
+class StoreFailedError(TransientError):
+    """A store answered that it failed at this; it may fail at the same again."""
+
+
+class StoreRefusedError(PermanentError):
+    """A store will never take this: too large, or not in its form."""
+
+
+class AlreadyThereError(PermanentError):
+    """A record with this `_id` or unique key is there already."""
+
+
+class ObjectMissingError(PermanentError):
+    """No object has this key."""

@@ -1,0 +1,148 @@
+"""Objects in an S3 store. The one module that imports minio; it owns the threads that minio blocks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+from urllib.parse import urlsplit
+
+import urllib3
+from minio import Minio
+from minio.error import MinioException, S3Error
+
+from radbus_storage.errors import ObjectMissingError, StoreUnavailableError
+from radbus_storage.settings import ObjectSettings
+
+T = TypeVar("T")
+_PART_SIZE_BYTES = 8 * 1024 * 1024
+
+
+class ObjectStore:
+    """One bucket; every read and write of a socket has a time limit, and at most `threads` calls run at once."""
+
+    def __init__(self, settings: ObjectSettings) -> None:
+        self._bucket = settings.bucket
+        self._client = _client(settings, settings.url)
+        # The host is part of a pre-signed URL's signature, so these are signed for the public address.
+        self._public = _client(settings, settings.public_url)
+        self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="objects")
+        self._free = asyncio.Semaphore(settings.threads)
+
+    async def ensure_bucket(self) -> None:
+        """Make the bucket if it is not there."""
+        await self._call(lambda: self._client.bucket_exists(self._bucket) or self._client.make_bucket(self._bucket))
+
+    async def ping(self) -> None:
+        """Ask the store whether it has the bucket.
+
+        Raises:
+            StoreUnavailableError: It does not answer, or the bucket is not there.
+        """
+        if not await self._call(lambda: self._client.bucket_exists(self._bucket)):
+            raise StoreUnavailableError(f"object store: expected a bucket named {self._bucket!r}")
+
+    async def put(
+        self, key: str, data: bytes | BinaryIO, *, size_bytes: int, content_type: str = "application/octet-stream"
+    ) -> None:
+        """Store an object; `data` is read from where it stands, in parts, never whole."""
+        stream = BytesIO(data) if isinstance(data, bytes) else data
+        await self._call(
+            lambda: self._client.put_object(
+                self._bucket,
+                key,
+                stream,
+                size_bytes,
+                content_type=content_type,
+                part_size=_PART_SIZE_BYTES,
+                num_parallel_uploads=1,  # else one call holds seven parts in memory
+            )
+        )
+
+    async def get(self, key: str) -> bytes:
+        """Read a small object whole.
+
+        Raises:
+            ObjectMissingError: There is none.
+        """
+        return await self._call(lambda: self._read(key))
+
+    async def download(self, key: str, path: Path) -> None:
+        """Stream an object into a file.
+
+        Raises:
+            ObjectMissingError: There is none.
+        """
+        await self._call(lambda: self._client.fget_object(self._bucket, key, str(path)))
+
+    async def delete(self, key: str) -> None:
+        """Remove an object; none there is success."""
+        await self._call(lambda: self._client.remove_object(self._bucket, key))
+
+    async def keys(self, prefix: str, *, limit: int) -> list[str]:
+        """List keys below a prefix, at most `limit`."""
+        return await self._call(lambda: self._keys(prefix, limit))
+
+    def presign(self, key: str, *, lifetime_s: int, filename: str | None = None) -> str:
+        """Sign a URL on the public address by which anyone may read the object for a time; no call is made."""
+        headers: dict[str, str | list[str] | tuple[str]] | None = None
+        if filename is not None:
+            headers = {"response-content-disposition": f'inline; filename="{filename}"'}
+        url: str = self._public.presigned_get_object(
+            self._bucket, key, expires=timedelta(seconds=lifetime_s), response_headers=headers
+        )
+        return url
+
+    def close(self) -> None:
+        """Let running calls end and stop the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _read(self, key: str) -> bytes:
+        response = self._client.get_object(self._bucket, key)
+        try:
+            return bytes(response.read())
+        finally:
+            response.close()
+            response.release_conn()
+
+    def _keys(self, prefix: str, limit: int) -> list[str]:
+        found: list[str] = []
+        for entry in self._client.list_objects(self._bucket, prefix=prefix, recursive=True):
+            found.append(str(entry.object_name))
+            if len(found) >= limit:
+                break
+        return found
+
+    async def _call(self, work: Callable[[], T]) -> T:
+        async with self._free:
+            context = copy_context()
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, work)
+            except S3Error as error:
+                if error.code in {"NoSuchKey", "NoSuchObject"}:
+                    raise ObjectMissingError(f"object store: no such object ({error.code})") from error
+                raise StoreUnavailableError(f"object store: {error.code}") from error
+            except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
+                raise StoreUnavailableError(f"object store did not answer ({type(error).__name__})") from error
+
+
+def _client(settings: ObjectSettings, url: str) -> Minio:
+    parts = urlsplit(url)
+    pool = urllib3.PoolManager(
+        maxsize=settings.threads,
+        timeout=urllib3.Timeout(connect=5, read=settings.timeout_s),
+        retries=urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),
+    )
+    return Minio(
+        endpoint=parts.netloc,
+        access_key=settings.access_key.get_secret_value(),
+        secret_key=settings.secret_key.get_secret_value(),
+        secure=parts.scheme == "https",
+        region=settings.region,
+        http_client=pool,
+    )

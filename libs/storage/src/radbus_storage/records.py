@@ -1,0 +1,198 @@
+"""The collections and the shape of their documents: one service writes each, the others read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final, TypedDict
+
+INSTANCES: Final = "instances"  # ingest
+SERIES: Final = "series"  # ingest
+STUDIES: Final = "studies"  # ingest
+ROUTINGS: Final = "routings"  # router
+JOBS: Final = "jobs"  # scheduler
+WORKERS: Final = "workers"  # scheduler
+TURNS: Final = "turns"  # scheduler
+LEASES: Final = "leases"  # worker
+OUTCOMES: Final = "outcomes"  # worker
+INFERENCES: Final = "inferences"  # results
+CASES: Final = "cases"  # results
+TOKENS: Final = "tokens"  # the operator's command
+
+
+class InstanceRecord(TypedDict):
+    """`instances`: one stored instance; `_id` is institution/SOPInstanceUID."""
+
+    _id: str
+    institution: str
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    modality: str
+    object_key: str
+    size_bytes: int
+    sha256: str
+    elements: dict[str, Any]  # header elements by keyword
+    stored_at: datetime
+
+
+class SeriesRecord(TypedDict):
+    """`series`: `_id` is institution/SeriesInstanceUID; `revision` is 0 until it has been complete once."""
+
+    _id: str
+    institution: str
+    study_instance_uid: str
+    series_instance_uid: str
+    modality: str
+    source: dict[str, Any]
+    state: str  # receiving | complete
+    touches: int  # grows with every arrival: the fence of the claim that completes it
+    quiet_at: datetime
+    revision: int
+    instance_count: int
+    instances_digest: str  # of the sorted SOPInstanceUIDs of the last revision
+    elements: dict[str, Any]  # of one representative instance
+    all: dict[str, list[Any]]  # distinct values of the elements in which instances differ (at most 200 each)
+    traceparent: str | None  # of the last request, so that its completion goes on with its trace
+    outbox: list[dict[str, Any]]
+
+
+class StudyRecord(TypedDict):
+    """`studies`: `_id` is institution/StudyInstanceUID."""
+
+    _id: str
+    institution: str
+    study_instance_uid: str
+    source: dict[str, Any]
+    state: str  # receiving | complete
+    touches: int
+    quiet_at: datetime
+    revision: int
+    series_instance_uids: list[str]  # as of the last revision
+    series_digest: str
+    traceparent: str | None
+    outbox: list[dict[str, Any]]
+
+
+class RoutingRecord(TypedDict):
+    """`routings`: what was decided for one revision of a series or study, and why."""
+
+    _id: str  # institution/subject_uid/revision
+    institution: str
+    scope: str
+    study_instance_uid: str
+    subject_uid: str
+    revision: int
+    # {use_case, version, matched, on_request, conditions: [{name, expression, answer, reason}], job}: `job` is the
+    # whole JobRequestedV1 of one that matches, also where nobody has asked yet (on_request)
+    decisions: list[dict[str, Any]]
+    job_ids: list[str]
+    reason: str | None  # why no use case matches
+    decided_at: datetime
+    outbox: list[dict[str, Any]]
+
+
+class TaskRecord(TypedDict):
+    """One task within a job."""
+
+    id: str
+    machine: str
+    pool: str
+    needs: list[str]
+    state: str  # waiting | ready | dispatched | running | succeeded | failed | cancelled
+    attempt: int
+    max_attempts: int
+    timeout_s: float
+    not_before: datetime
+    ready_at: datetime | None
+    dispatched_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    worker: str | None
+    progress: float
+    outcome_id: str | None
+    reason: str | None
+
+
+class JobRecord(TypedDict):
+    """`jobs`: one use case on one revision of its subject, with its tasks in it."""
+
+    _id: str  # job id
+    institution: str
+    use_case: str
+    use_case_version: int
+    title: str
+    scope: str
+    study_instance_uid: str
+    series_instance_uids: list[str]
+    subject_uid: str
+    revision: int
+    priority: str
+    critical_when: str | None
+    state: str  # active | completed | failed | cancelled
+    tasks: list[TaskRecord]
+    requested_at: datetime
+    finish_by: datetime
+    finished_at: datetime | None
+    reason: str | None
+    traceparent: str | None  # of the request, so that its tasks' orders go on with its trace
+    version: int  # grows with every change: the fence of the compare-and-set
+    outbox: list[dict[str, Any]]
+
+
+class WorkerRecord(TypedDict):
+    """`workers`: the last heartbeat of each worker."""
+
+    _id: str  # worker's name
+    pool: str
+    slots: int
+    busy: int
+    draining: bool
+    seen_at: datetime
+
+
+class TurnRecord(TypedDict):
+    """`turns`: which scheduler replica looks for ready tasks now, so that two do not fill the same free slots."""
+
+    _id: str
+    replica: str
+    until: datetime
+
+
+class LeaseRecord(TypedDict):
+    """`leases`: which worker runs which attempt of a task, and until when it is believed to."""
+
+    _id: str  # job/task
+    job_id: str
+    task_id: str
+    attempt: int
+    worker: str
+    until: datetime
+    released: bool
+
+
+class OutcomeRecord(TypedDict, total=False):
+    """`outcomes`: what one attempt of a task came to."""
+
+    _id: str  # job/task/attempt
+    institution: str
+    job_id: str
+    task_id: str
+    attempt: int
+    worker: str
+    succeeded: bool
+    reason: str | None  # why it failed
+    machine: dict[str, Any]  # name, version, title, weights_sha256
+    summary: str
+    usable: bool
+    values: dict[str, Any]
+    measurements: list[dict[str, Any]]
+    findings: list[dict[str, Any]]
+    limits: list[str]
+    remarks: list[str]
+    inputs: dict[str, Any]  # what the model was given, readable as JSON (CONTRACTS: Inference object)
+    files: dict[str, list[str]]  # object keys by kind: seg, sc_png, pdf, json, npz
+    started_at: datetime
+    finished_at: datetime
+    outbox: list[dict[str, Any]]

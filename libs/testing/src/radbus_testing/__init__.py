@@ -1,0 +1,1 @@
+"""Synthetic DICOM, listening on the bus, and waiting, for tests and the demo."""

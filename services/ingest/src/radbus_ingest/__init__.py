@@ -1,0 +1,1 @@
+"""Takes instances in, checks and stores them, and says when a series is complete."""

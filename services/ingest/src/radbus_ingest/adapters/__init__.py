@@ -1,0 +1,1 @@
+"""How ingest talks to clients and stores."""

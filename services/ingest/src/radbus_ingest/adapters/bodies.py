@@ -1,0 +1,144 @@
+"""Read the body of a request, in whichever form it came, as a stream of parts and with bounded memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from fastapi import Request
+from python_multipart.multipart import parse_options_header
+from starlette.requests import ClientDisconnect
+
+from radbus_ingest.adapters.multipart import MultipartBody
+from radbus_ingest.adapters.spool import Part, Room, Spool
+from radbus_ingest.domain.limits import BodyError, BodyKindError, BodyTooLargeError, Limits
+
+_FEED_BYTES: Final = 256 * 1024  # one hop to a thread for so many bytes
+_BARE_NAME: Final = "file0"
+_ZIP_TYPES: Final = frozenset({"application/zip", "application/x-zip-compressed", "application/x-zip"})
+
+
+class BodyForm(StrEnum):
+    """The forms in which instances come."""
+
+    FORM_DATA = "multipart/form-data"
+    RELATED = "multipart/related"
+    BARE = "application/dicom"
+    ZIP = "application/zip"
+
+
+@dataclass(frozen=True, slots=True)
+class BodyKind:
+    """What the Content-Type says; `parts_type` is the `type` parameter of multipart/related."""
+
+    form: BodyForm
+    boundary: bytes | None = None
+    parts_type: str | None = None
+
+
+def body_kind(content_type: str | None) -> BodyKind:
+    """Read a Content-Type; quoted and unquoted parameters are equal.
+
+    Raises:
+        BodyKindError: No instances come in this media type.
+    """
+    media_type, options = parse_options_header((content_type or "").encode("latin-1", "replace"))
+    kind = media_type.decode("latin-1").lower()
+    if kind.startswith("multipart/"):
+        form = BodyForm.FORM_DATA if kind == BodyForm.FORM_DATA else BodyForm.RELATED
+        parts_type = options.get(b"type", b"").decode("latin-1").lower().partition(";")[0].strip() or None
+        return BodyKind(form, options.get(b"boundary") or None, parts_type)
+    if kind in _ZIP_TYPES:
+        return BodyKind(BodyForm.ZIP)
+    if kind in {"application/dicom", "application/octet-stream"}:
+        return BodyKind(BodyForm.BARE)
+    raise BodyKindError("expected multipart/form-data, multipart/related, application/dicom or application/zip")
+
+
+class BodyReader:
+    """Turns requests into parts."""
+
+    def __init__(self, room: Room, limits: Limits, *, idle_s: float) -> None:
+        self._room = room
+        self._limits = limits
+        self._idle_s = idle_s
+
+    def new_spool(self) -> Spool:
+        """Make a place for one part's bytes."""
+        return Spool(self._room, limit_bytes=self._limits.part_bytes)
+
+    async def parts(self, request: Request, kind: BodyKind) -> AsyncGenerator[Part, None]:
+        """Read a body; each part's receiver closes its spool.
+
+        Raises:
+            BodyError: The body was cut, is not of its kind, or is above a limit.
+            OSError: The disk is full.
+        """
+        blocks = self._blocks(request)
+        async with aclosing(blocks):
+            parts = self._bare(blocks) if kind.form in {BodyForm.BARE, BodyForm.ZIP} else self._multipart(blocks, kind)
+            async with aclosing(parts):
+                async for part in parts:
+                    yield part
+
+    async def _multipart(self, blocks: AsyncIterator[bytes], kind: BodyKind) -> AsyncGenerator[Part, None]:
+        body = MultipartBody(kind.boundary, self.new_spool, part_limit=self._limits.part_count)
+        try:
+            async for block in blocks:
+                ready = await asyncio.to_thread(body.feed, block)
+                while ready:
+                    yield ready.pop(0)
+            body.finish()
+        finally:
+            body.close()
+
+    async def _bare(self, blocks: AsyncIterator[bytes]) -> AsyncGenerator[Part, None]:
+        spool = self.new_spool()
+        handed_out = False
+        try:
+            async for block in blocks:
+                await asyncio.to_thread(spool.write, block)
+                if spool.is_too_large:
+                    raise BodyTooLargeError(f"expected at most {self._limits.part_bytes} bytes")
+            if not spool.size_bytes:
+                raise BodyError("expected a body; it is empty")
+            handed_out = True
+            yield Part(_BARE_NAME, spool)
+        finally:
+            if not handed_out:
+                spool.close()
+
+    async def _blocks(self, request: Request) -> AsyncGenerator[bytes, None]:
+        """Gather the small pieces in which a body comes into larger ones."""
+        limit_bytes = self._limits.request_bytes
+        if int(request.headers.get("content-length") or 0) > limit_bytes:
+            raise BodyTooLargeError(f"expected a body of at most {limit_bytes} bytes")
+        encoding = request.headers.get("content-encoding", "identity").lower()
+        if encoding != "identity":
+            raise BodyKindError("expected a body without Content-Encoding")
+        gathered, waiting_bytes, total_bytes = [], 0, 0
+        stream = request.stream()
+        while (piece := await self._next_piece(stream)) is not None:
+            gathered.append(piece)
+            waiting_bytes += len(piece)
+            total_bytes += len(piece)
+            if total_bytes > limit_bytes:
+                raise BodyTooLargeError(f"expected a body of at most {limit_bytes} bytes")
+            if waiting_bytes >= _FEED_BYTES:
+                yield b"".join(gathered)
+                gathered, waiting_bytes = [], 0
+        if gathered:
+            yield b"".join(gathered)
+
+    async def _next_piece(self, stream: AsyncIterator[bytes]) -> bytes | None:
+        try:
+            async with asyncio.timeout(self._idle_s):
+                return await anext(stream, None)
+        except TimeoutError:
+            raise BodyError(f"expected more of the body within {self._idle_s:g} s") from None
+        except ClientDisconnect:
+            raise BodyError("expected more of the body; the client went away") from None

@@ -1,0 +1,88 @@
+"""The composition root of ingest: everything is made here, by plain constructors."""
+
+from __future__ import annotations
+
+from radbus_runtime.auth import token_authentication
+from radbus_runtime.bus import Bus
+from radbus_runtime.events import Teller
+from radbus_runtime.http import create_api
+from radbus_runtime.outbox import OutboxRelay
+from radbus_runtime.service import Service
+from radbus_storage import records
+from radbus_storage.documents import Documents
+from radbus_storage.objects import ObjectStore
+
+from radbus_ingest.adapters.bodies import BodyReader
+from radbus_ingest.adapters.courtesy import Courtesy
+from radbus_ingest.adapters.records import (
+    InstanceRecords,
+    SeriesRecords,
+    StudyRecords,
+)
+from radbus_ingest.adapters.routes import IntakeRoutes
+from radbus_ingest.adapters.spool import Room
+from radbus_ingest.handlers.admitting import Gate
+from radbus_ingest.handlers.completing import Completer
+from radbus_ingest.handlers.receiving import Receiver
+from radbus_ingest.handlers.storing import InstanceStorer
+from radbus_ingest.handlers.touching import Toucher
+from radbus_ingest.settings import IngestSettings
+
+_DESCRIPTION = "Takes instances in by STOW-RS and /upload, stores them, and says when a series is complete."
+
+
+def create_app(settings: IngestSettings) -> Service:
+    """Wire the service."""
+    documents = Documents(settings.documents)
+    objects = ObjectStore(settings.objects)
+    bus = Bus(settings)
+    instances, series, studies = InstanceRecords(documents), SeriesRecords(documents), StudyRecords(documents)
+    relay = OutboxRelay(bus, [series.collection, studies.collection])
+    teller = Teller("ingest")
+    courtesy = Courtesy(bus, teller)
+    completer = Completer(instances, series, studies, relay=relay, teller=teller, sweep_every_s=settings.sweep_every_s)
+    toucher = Toucher(
+        settings.completeness,
+        touch_series=series.touch,
+        touch_study=studies.touch,
+        count=instances.count,
+        complete_soon=completer.complete_soon,
+    )
+    room = _room(settings)
+    bodies = BodyReader(room, settings.limits, idle_s=settings.body_idle_s)
+    receiver = Receiver(
+        InstanceStorer(objects, instances),
+        toucher,
+        limits=settings.limits,
+        new_spool=bodies.new_spool,
+        parts_at_a_time=settings.parts_at_a_time,
+        tell_stored=courtesy.tell_soon,
+    )
+    routes = IntakeRoutes(
+        receiver,
+        bodies,
+        authenticate=token_authentication(documents[records.TOKENS]),
+        gate=Gate(room, requests=settings.requests_limit, waiting_bytes=settings.in_flight_limit_bytes),
+        count=instances.count,
+        dicomweb_url=settings.dicomweb_url,
+    )
+    api = create_api("ingest", description=_DESCRIPTION, body_limit_bytes=None)
+    api.include_router(routes.router())
+    return Service(
+        name="ingest",
+        settings=settings,
+        api=api,
+        bus=bus,
+        documents=documents,
+        objects=objects,
+        indexes=tuple((records.collection, records.indexes) for records in (instances, series, studies)),
+        loops=(relay.run, courtesy.run, completer.run),
+    )
+
+
+def _room(settings: IngestSettings) -> Room:
+    return Room(
+        memory_bytes=settings.spool_memory_bytes,
+        part_memory_bytes=settings.spool_part_memory_bytes,
+        folder=settings.spool_dir,
+    )

@@ -1,0 +1,45 @@
+"""How much one request may hold, and what is answered when a body cannot be taken in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from radbus_contracts.errors import PermanentError, TransientError
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may hold; each excess has an answer of its own."""
+
+    request_bytes: int
+    part_bytes: int
+    part_count: int
+    zip_entry_count: int
+    zip_inflated_bytes: int
+    zip_ratio: int
+
+
+class BodyError(PermanentError):
+    """A body that cannot be read to its end; `status` is the HTTP status that says so."""
+
+    status = 400
+
+
+class BodyTooLargeError(BodyError):
+    """A body above a limit of size or number."""
+
+    status = 413
+
+
+class BodyKindError(BodyError):
+    """A body of a media type that holds no instances."""
+
+    status = 415
+
+
+class BusyError(TransientError):
+    """More is waiting to be stored than this replica may hold."""
+
+
+class ZipRefusedError(PermanentError):
+    """An archive, or one entry of it, that is damaged or above a limit."""

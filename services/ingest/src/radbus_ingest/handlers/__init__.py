@@ -1,0 +1,1 @@
+"""What ingest does with each request, instance and quiet series."""

@@ -1,0 +1,71 @@
+"""What the ingest service reads from its environment: when series are complete, and the limits of what is taken in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
+from radbus_runtime.settings import ServiceSettings
+
+from radbus_ingest.domain.completeness import CompletenessRules
+from radbus_ingest.domain.limits import Limits
+
+_MIB = 1024 * 1024
+_GIB = 1024 * _MIB
+
+
+def _names(value: object) -> object:
+    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+
+class IngestSettings(ServiceSettings):
+    """Settings of the ingest service."""
+
+    quiet_s: float = Field(default=5, ge=0, description="A series is complete when nothing came for this long.")
+    study_quiet_s: float = Field(default=5, ge=0, description="A study is complete this long after its last series.")
+    sweep_every_s: float = Field(default=0.25, gt=0, description="How often to look for series that became quiet.")
+    whole_series_sources: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = Field(
+        default=(),
+        description="Workspaces or token names, comma separated, whose requests each hold a whole series; * is all.",
+    )
+    request_limit_bytes: int = Field(default=8 * _GIB, gt=0, description="Largest body of one request; 413 above.")
+    part_limit_bytes: int = Field(default=4 * _GIB, gt=0, description="Largest instance or zip.")
+    part_count_limit: int = Field(default=20_000, gt=0, description="Most parts in one request; 413 above.")
+    zip_entry_limit: int = Field(default=20_000, gt=0, description="Most entries of one zip.")
+    zip_inflated_limit_bytes: int = Field(default=16 * _GIB, gt=0, description="Largest sum of a zip's entries.")
+    zip_ratio_limit: int = Field(default=200, gt=0, description="How much larger than itself a large zip may become.")
+    parts_at_a_time: int = Field(default=8, ge=1, description="Instances of one request that are stored at a time.")
+    spool_dir: Path | None = Field(default=None, description="Folder of temporary files; the system's when not given.")
+    spool_part_memory_bytes: int = Field(default=_MIB, ge=0, description="A larger instance waits in a file.")
+    spool_memory_bytes: int = Field(default=48 * _MIB, ge=0, description="Above this sum all instances wait in files.")
+    in_flight_limit_bytes: int = Field(
+        default=16 * _GIB, gt=0, description="While more bytes than this wait to be stored, requests are refused: 503."
+    )
+    requests_limit: int = Field(default=200, ge=1, description="Requests taken in at a time; 503 above.")
+    body_idle_s: float = Field(default=60, gt=0, description="How long to wait for the next bytes of a body.")
+    dicomweb_url: str | None = Field(
+        default=None, description="Where clients reach DICOMweb, for RetrieveURL; the request's own address by default."
+    )
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of what one request may hold."""
+        return Limits(
+            request_bytes=self.request_limit_bytes,
+            part_bytes=self.part_limit_bytes,
+            part_count=self.part_count_limit,
+            zip_entry_count=self.zip_entry_limit,
+            zip_inflated_bytes=self.zip_inflated_limit_bytes,
+            zip_ratio=self.zip_ratio_limit,
+        )
+
+    @property
+    def completeness(self) -> CompletenessRules:
+        """When a series or a study counts as complete."""
+        return CompletenessRules(
+            quiet_s=self.quiet_s,
+            study_quiet_s=self.study_quiet_s,
+            whole_series_sources=frozenset(self.whole_series_sources),
+        )

@@ -1,0 +1,1 @@
+"""Records inferences and serves them."""

@@ -1,0 +1,1 @@
+"""The records that results keeps, those of others that it reads, and the archives it makes."""

@@ -1,0 +1,144 @@
+"""`inferences`: one document a result, with what is to be told of it, and the reading of them in pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from radbus_contracts.facts import TriageStatus
+from radbus_runtime.events import Outgoing
+from radbus_runtime.outbox import OUTBOX_INDEX
+from radbus_storage.documents import Collection, Document, Index
+from radbus_storage.errors import AlreadyThereError
+
+from radbus_results.domain.inference import Inference, Model
+
+_NEWEST_FIRST = (("completed_at", -1), ("_id", -1))
+INFERENCE_INDEXES = (
+    Index((("institution", 1), *_NEWEST_FIRST)),
+    Index((("institution", 1), ("study_instance_uid", 1), *_NEWEST_FIRST)),
+    Index((("institution", 1), ("series_instance_uids", 1), *_NEWEST_FIRST)),
+    Index((("institution", 1), ("use_case", 1), ("subject_uid", 1), ("revision", 1))),
+    OUTBOX_INDEX,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What a reader of inferences is looking for; None is anything."""
+
+    study_instance_uid: str | None = None
+    series_instance_uid: str | None = None
+    model: str | None = None
+    version: str | None = None
+    use_case: str | None = None
+    triage: TriageStatus | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page ended: the next one begins after it."""
+
+    completed_at: datetime
+    id: str
+
+
+class Inferences:
+    """Writes each inference once, and marks those that a newer one has overtaken."""
+
+    def __init__(self, inferences: Collection) -> None:
+        self.collection = inferences
+
+    async def record(self, inference: Inference, message: Outgoing) -> bool:
+        """Write a result together with the fact of it; say whether it was not there yet."""
+        try:
+            await self.collection.insert(_document(inference, message))
+        except AlreadyThereError:
+            return False
+        return True
+
+    async def supersede(self, inference: Inference) -> None:
+        """Mark what an inference overtakes, and itself when a newer one was recorded before it."""
+        same = {
+            "institution": inference.institution,
+            "use_case": inference.use_case,
+            "subject_uid": inference.subject_uid,
+        }
+        # Both of two that are recorded at the same moment are written before either looks: one of them sees the other.
+        older = {**same, "superseded_by": None, "$or": _beside(inference, "$lt")}
+        await self.collection.update_many(older, {"$set": {"superseded_by": inference.id}})
+        newer = await self.collection.find(
+            {**same, "$or": _beside(inference, "$gt")},
+            limit=1,
+            sort=(("revision", -1), ("requested_at", -1)),
+            only={"_id": 1},
+        )
+        if newer:
+            mine = {"_id": inference.id, "superseded_by": None}
+            await self.collection.update(mine, {"$set": {"superseded_by": newer[0]["_id"]}})
+
+    async def get(self, institution: str, inference_id: str) -> Inference | None:
+        """Read one."""
+        found = await self.collection.find_one({"_id": inference_id, "institution": institution}, only={"outbox": 0})
+        return None if found is None else _inference(found)
+
+    async def get_all(self, institution: str, inference_ids: Sequence[str]) -> list[Inference]:
+        """Read several, in the order in which they are named; what is not there is left out."""
+        where = {"_id": {"$in": list(inference_ids)}, "institution": institution}
+        found = await self.collection.find(where, limit=len(inference_ids) or 1, only={"outbox": 0})
+        by_id = {each["_id"]: _inference(each) for each in found}
+        return [by_id[each] for each in inference_ids if each in by_id]
+
+    async def search(
+        self, institution: str, search: Search, *, limit: int, after: Place | None = None
+    ) -> list[Inference]:
+        """Read a page, newest first, beginning after a place."""
+        where: Document = {"institution": institution, **_filter(search)}
+        if after is not None:
+            same_time = {"completed_at": after.completed_at, "_id": {"$lt": after.id}}
+            where["$or"] = [{"completed_at": {"$lt": after.completed_at}}, same_time]
+        found = await self.collection.find(where, limit=limit, sort=_NEWEST_FIRST, only={"outbox": 0})
+        return [_inference(each) for each in found]
+
+
+def _beside(inference: Inference, comparison: str) -> list[Document]:
+    at = {"requested_at": {comparison: inference.requested_at}}
+    return [{"revision": {comparison: inference.revision}}, {"revision": inference.revision, **at}]
+
+
+def _filter(search: Search) -> Document:
+    wanted: Document = {
+        "study_instance_uid": search.study_instance_uid,
+        "series_instance_uids": search.series_instance_uid,
+        "model.version": search.version,
+        "use_case": search.use_case,
+        "triage": search.triage.value if search.triage else None,
+        "completed_at": {
+            name: value for name, value in (("$gte", search.since), ("$lt", search.until)) if value is not None
+        },
+    }
+    if search.model is not None:
+        wanted["$and"] = [{"$or": [{"model.id": search.model}, {"model.name": search.model}]}]
+    return {name: value for name, value in wanted.items() if value}
+
+
+def _document(inference: Inference, message: Outgoing) -> Document:
+    document = asdict(inference)
+    document["_id"] = document.pop("id")
+    document["triage"] = inference.triage.value
+    document["outbox"] = [message.document()]
+    return document
+
+
+def _inference(found: Mapping[str, Any]) -> Inference:
+    values = {each.name: found[each.name] for each in fields(Inference) if each.name != "id"}
+    values |= {name: tuple(values[name]) for name in ("series_instance_uids", "measurements", "findings", "limits")}
+    values["files"] = {kind: tuple(keys) for kind, keys in values["files"].items()}
+    values["model"] = Model(**values["model"])
+    values["models"] = tuple(Model(**each) for each in values["models"])
+    values["triage"] = TriageStatus(values["triage"])
+    return Inference(id=found["_id"], **values)

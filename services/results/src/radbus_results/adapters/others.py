@@ -1,0 +1,155 @@
+"""What results reads of the records that other services keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from radbus_contracts import identity
+from radbus_contracts.errors import TransientError
+from radbus_contracts.facts import JobCompletedV1
+from radbus_storage import records
+from radbus_storage.documents import Document, Documents
+
+from radbus_results.domain.case import Intake, OnRequest, Undecided, UnderProcess, Unrouted
+from radbus_results.domain.inference import Context, Outcome
+
+_STUDY_LIMIT = 1000
+_STATE = {"state": 1, "revision": 1, "study_instance_uid": 1, "series_instance_uid": 1}
+_OUTCOME_FIELDS = ("summary", "usable", "values", "measurements", "findings", "inputs", "files")
+
+
+class OutcomeMissingError(TransientError):
+    """A completed job names an outcome that cannot be read yet."""
+
+
+class UidKind(StrEnum):
+    """What a UID in a request turned out to be, in the words of the results API."""
+
+    INSTANCE = "sopInstanceUID"
+    SERIES = "SeriesInstanceUID"
+    STUDY = "StudyInstanceUID"
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesIntake:
+    """A series' own record: which study it is of, and how far it has come."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    intake: Intake
+
+
+class OtherRecords:
+    """Reads records of ingest, router, scheduler and workers; writes none."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._instances = documents[records.INSTANCES]
+        self._series = documents[records.SERIES]
+        self._studies = documents[records.STUDIES]
+        self._routings = documents[records.ROUTINGS]
+        self._jobs = documents[records.JOBS]
+        self._outcomes = documents[records.OUTCOMES]
+
+    async def outcomes(self, institution: str, job: JobCompletedV1) -> list[Outcome]:
+        """Read the outcomes that a job used, in its order.
+
+        Raises:
+            OutcomeMissingError: One is not there.
+        """
+        wanted = [each.outcome_id for each in job.outcomes]
+        where = {"_id": {"$in": wanted}, "institution": institution}
+        found = await self._outcomes.find(where, limit=max(1, len(wanted)), only={"outbox": 0})
+        by_id = {each["_id"]: each for each in found}
+        for outcome_id in wanted:
+            if outcome_id not in by_id:
+                raise OutcomeMissingError(f"expected an outcome {outcome_id}")
+        return [_outcome(each.task_id, by_id[each.outcome_id]) for each in job.outcomes]
+
+    async def context(self, institution: str, job: JobCompletedV1, *, completed_at: datetime) -> Context:
+        """Read what belongs to a result and the fact of its job does not carry."""
+        only = {"title": 1, "requested_at": 1}
+        record = await self._jobs.find_one({"_id": job.job_id, "institution": institution}, only=only) or {}
+        where = {"_id": identity.record_id(institution, job.series_instance_uids[0]), "institution": institution}
+        series = await self._series.find_one(where, only={"elements.StudyDate": 1}) or {}
+        date = series.get("elements", {}).get("StudyDate")
+        return Context(
+            institution=institution,
+            completed_at=completed_at,
+            requested_at=record.get("requested_at") or completed_at,
+            title=record.get("title"),
+            study_date=str(date) if date else None,
+        )
+
+    async def series(self, institution: str, series_instance_uid: str) -> SeriesIntake | None:
+        """Read a series' record."""
+        where = {"_id": identity.record_id(institution, series_instance_uid), "institution": institution}
+        found = await self._series.find_one(where, only=_STATE)
+        return None if found is None else _series_intake(found)
+
+    async def series_of_instance(self, institution: str, sop_instance_uid: str) -> SeriesIntake | None:
+        """Read the record of the series that an instance is of; one just being stored is received."""
+        where = {"_id": identity.record_id(institution, sop_instance_uid), "institution": institution}
+        found = await self._instances.find_one(where, only={"study_instance_uid": 1, "series_instance_uid": 1})
+        if found is None:
+            return None
+        uid = found["series_instance_uid"]
+        series = await self.series(institution, uid)
+        return series or SeriesIntake(found["study_instance_uid"], uid, Intake(receiving=True))
+
+    async def series_of_study(self, institution: str, study_instance_uid: str) -> list[SeriesIntake]:
+        """Read the records of a study's series."""
+        where = {"institution": institution, "study_instance_uid": study_instance_uid}
+        found = await self._series.find(where, limit=_STUDY_LIMIT, only=_STATE)
+        return [_series_intake(each) for each in found] or await self._series_of_other_study(institution, where)
+
+    async def _series_of_other_study(self, institution: str, where: Document) -> list[SeriesIntake]:
+        # Senders have used one SeriesInstanceUID in two studies: the series is recorded in that which came first.
+        uids = await self._instances.distinct("series_instance_uid", where)
+        found = [await self.series(institution, uid) for uid in uids[:_STUDY_LIMIT]]
+        return [each for each in found if each is not None]
+
+    async def study(self, institution: str, study_instance_uid: str) -> Intake | None:
+        """Read a study's record."""
+        where = {"_id": identity.record_id(institution, study_instance_uid), "institution": institution}
+        found = await self._studies.find_one(where, only=_STATE)
+        return None if found is None else _intake(found)
+
+    async def decide(self, institution: str, standing: Undecided) -> OnRequest | Unrouted | UnderProcess:
+        """Ask the routing's record why a complete series has no job."""
+        routing_id = f"{institution}/{standing.series_instance_uid}/{standing.revision}"
+        found = await self._routings.find_one({"_id": routing_id, "institution": institution})
+        if found is None or found.get("job_ids"):
+            return UnderProcess()
+        if any(each.get("matched") and each.get("on_request") for each in found["decisions"]):
+            return OnRequest(standing.series_instance_uid)
+        return Unrouted(found["reason"]) if found.get("reason") else UnderProcess()
+
+    async def progress(self, institution: str, job_ids: Sequence[str]) -> list[float]:
+        """Read how far jobs are, from 0 to 1 each; one that is not recorded yet is at 0."""
+        where = {"_id": {"$in": list(job_ids)}, "institution": institution}
+        only = {"tasks.state": 1, "tasks.progress": 1}
+        return [_progress(each) for each in await self._jobs.find(where, limit=max(1, len(job_ids)), only=only)]
+
+
+def _series_intake(found: Document) -> SeriesIntake:
+    return SeriesIntake(found["study_instance_uid"], found["series_instance_uid"], _intake(found))
+
+
+def _intake(found: Document) -> Intake:
+    return Intake(receiving=found["state"] == "receiving", revision=found.get("revision", 0))
+
+
+def _progress(job: Document) -> float:
+    tasks = job.get("tasks") or []
+    done = sum(1.0 if task["state"] == "succeeded" else float(task.get("progress") or 0) for task in tasks)
+    return done / len(tasks) if tasks else 0.0
+
+
+def _outcome(task_id: str, record: Mapping[str, Any]) -> Outcome:
+    given = {name: record[name] for name in _OUTCOME_FIELDS if record.get(name) is not None}
+    limits = [*(record.get("limits") or ()), *(record.get("remarks") or ())]
+    return Outcome(task_id=task_id, machine=record.get("machine") or {}, limits=limits, **given)

@@ -1,0 +1,88 @@
+"""The composition root of the results service."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from radbus_contracts import topology
+from radbus_contracts.errors import TransientError
+from radbus_contracts.facts import JobCompletedV1, JobFailedV1, JobRequestedV1, SeriesCompletedV1, SeriesUnroutedV1
+from radbus_runtime.auth import token_authentication
+from radbus_runtime.bus import Bus
+from radbus_runtime.events import Teller
+from radbus_runtime.http import RETRY_AFTER_S, create_api
+from radbus_runtime.outbox import OutboxRelay
+from radbus_runtime.service import Service
+from radbus_storage import records
+from radbus_storage.documents import Documents
+from radbus_storage.objects import ObjectStore
+
+from radbus_results.adapters.archives import ArchiveLimits, SeriesArchives
+from radbus_results.adapters.cases import CASE_INDEXES, Cases
+from radbus_results.adapters.inferences import INFERENCE_INDEXES, Inferences
+from radbus_results.adapters.others import OtherRecords
+from radbus_results.handlers.bodies import RefusalBody
+from radbus_results.handlers.facts import Recorder
+from radbus_results.handlers.inferences import CursorError, InferencesReader, inference_routes
+from radbus_results.handlers.results import ResultsReader, result_routes
+from radbus_results.settings import ResultsSettings
+
+NAME = "results"
+
+
+def create_app(settings: ResultsSettings) -> Service:
+    """Put the results service together."""
+    bus = Bus(settings)
+    documents = Documents(settings.documents)
+    objects = ObjectStore(settings.objects)
+    cases = Cases(documents[records.CASES])
+    inferences = Inferences(documents[records.INFERENCES])
+    others = OtherRecords(documents)
+    relay = OutboxRelay(bus, [cases.collection, inferences.collection])
+    recorder = Recorder(cases, inferences, others, relay=relay, teller=Teller(NAME))
+    _subscribe(bus, recorder)
+
+    def sign(key: str) -> str:
+        return objects.presign(key, lifetime_s=settings.url_lifetime_s)
+
+    limits = ArchiveLimits(settings.archive_limit_bytes, settings.archives_at_once, settings.scratch_dir)
+    archives = SeriesArchives(documents[records.INSTANCES], objects, limits)
+    authenticate = token_authentication(documents[records.TOKENS])
+    api = _create_api()
+    api.include_router(result_routes(ResultsReader(cases, inferences, others, sign=sign), authenticate))
+    api.include_router(inference_routes(InferencesReader(inferences, archives, sign=sign), authenticate))
+    return Service(
+        name=NAME,
+        settings=settings,
+        api=api,
+        bus=bus,
+        documents=documents,
+        objects=objects,
+        indexes=[(cases.collection, CASE_INDEXES), (inferences.collection, INFERENCE_INDEXES)],
+        loops=[relay.run],
+    )
+
+
+def _subscribe(bus: Bus, recorder: Recorder) -> None:
+    bus.subscribe(topology.RESULTS_SERIES_COMPLETED, SeriesCompletedV1, recorder.on_series_completed)
+    bus.subscribe(topology.RESULTS_SERIES_UNROUTED, SeriesUnroutedV1, recorder.on_series_unrouted)
+    bus.subscribe(topology.RESULTS_JOB_REQUESTED, JobRequestedV1, recorder.on_job_requested)
+    bus.subscribe(topology.RESULTS_JOB_COMPLETED, JobCompletedV1, recorder.on_job_completed)
+    bus.subscribe(topology.RESULTS_JOB_FAILED, JobFailedV1, recorder.on_job_failed)
+
+
+def _create_api() -> FastAPI:
+    api = create_api(NAME, description="Where a series stands, what was found, and the history of inferences.")
+    api.add_exception_handler(TransientError, _away)
+    api.add_exception_handler(CursorError, _refused)
+    return api
+
+
+async def _away(_: Request, __: Exception) -> JSONResponse:
+    """Answer as the results API does when a store is away, which is not as uploads do."""
+    body = RefusalBody(message="A store is away; please try again.")
+    return JSONResponse(body.model_dump(), status_code=502, headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse(RefusalBody(message=str(error)).model_dump(), status_code=400)

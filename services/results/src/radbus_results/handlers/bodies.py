@@ -1,0 +1,145 @@
+"""The bodies that clients read: those of the results API, and the Inference object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, Field, JsonValue
+
+Urls = dict[str, list[str]]
+
+
+class ResultPart(BaseModel):
+    """What was found, and the files of it."""
+
+    report: str = Field(description="The finding in words; where the images cannot be judged, why.")
+    files: Urls = Field(description="Pre-signed URLs by kind; a kind with none is absent.")
+    values: dict[str, dict[str, JsonValue]] = Field(description="By task id, then by name.")
+    measurements: list[Mapping[str, JsonValue]]
+    findings: list[Mapping[str, JsonValue]]
+    limits: list[str] = Field(description="What could not be judged, in sentences.")
+    disclaimer: str
+    inference_id: str
+    title: str
+    model: str
+    model_version: str
+    study_instance_uid: str
+    series_instance_uids: list[str]
+    completed_at: datetime
+
+
+class OtherResult(BaseModel):
+    """One of several current results of what was asked for; the one shown is among them, first."""
+
+    inference_id: str
+    usecase: str
+    triage_status: Literal["Routine", "Critical"]
+    usable: bool
+    series_instance_uids: list[str]
+
+
+class FailedJob(BaseModel):
+    """A job of what was asked for that ended without a result."""
+
+    job: str
+    usecase: str
+    message: str
+
+
+class ResultBody(BaseModel):
+    """200 and 206 of `GET /results/{uid}`."""
+
+    success: bool = True
+    message: str = "Results retrieved successfully!"
+    triage_status: Literal["Routine", "Critical"]
+    usecase: str = Field(description="The use case; `not_implemented` with 206.")
+    result: ResultPart
+    report: list[JsonValue] = Field(default_factory=list)
+    results: list[OtherResult]
+    failed: list[FailedJob]
+    under_process: int = Field(description="Use cases not finished yet; above 0 only beside a critical result.")
+
+
+class UnderProcessBody(BaseModel):
+    """202: uploaded, not finished."""
+
+    success: bool = False
+    message: str
+    progress: float = Field(ge=0, le=1)
+
+
+class NotImplementedBody(BaseModel):
+    """400: no use case matches."""
+
+    success: bool = False
+    message: str = "Use case not implemented."
+    usecase: Literal["not_implemented"] = "not_implemented"
+    debug_info: dict[str, str]
+    result: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class RefusalBody(BaseModel):
+    """404, 409, 502 and others: why there is no result."""
+
+    success: bool = False
+    message: str
+
+
+class FailedBody(RefusalBody):
+    """500: the job failed for good."""
+
+    job: str
+
+
+class ModelBody(BaseModel):
+    """The machine that inferred."""
+
+    id: str
+    name: str
+    version: str
+
+
+class SeriesFile(BaseModel):
+    """One series that the inference is about, and a zip of its instances."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    url: str | None = Field(description="Pre-signed; null where it was not asked for or cannot be made.")
+
+
+class StudyBody(BaseModel):
+    """The study that the inference is about."""
+
+    study_instance_uid: str
+    date: str | None
+    files: list[SeriesFile]
+
+
+class InferenceBody(BaseModel):
+    """The Inference object."""
+
+    id: str
+    job: str
+    model: ModelBody
+    study: StudyBody
+    inputs: dict[str, JsonValue] = Field(description="By name, at the level at which a value holds.")
+    outputs: dict[str, JsonValue] = Field(
+        description="By name; a `*_segmentation_array` is a pre-signed URL of a .npz."
+    )
+    usecase: str
+    usecase_version: int
+    title: str
+    revision: int
+    triage_status: Literal["Routine", "Critical"]
+    triage_reason: str | None
+    usable: bool
+    report: str
+    measurements: list[Mapping[str, JsonValue]]
+    findings: list[Mapping[str, JsonValue]]
+    limits: list[str]
+    files: Urls
+    completed_at: datetime
+    superseded_by: str | None
+    disclaimer: str

@@ -1,0 +1,19 @@
+"""What the results service reads from its environment, beside what all services read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from radbus_runtime.settings import ServiceSettings
+
+
+class ResultsSettings(ServiceSettings):
+    """Settings of the results service."""
+
+    url_lifetime_s: int = Field(default=3600, ge=1, le=7 * 24 * 3600, description="How long a pre-signed URL holds.")
+    archive_limit_bytes: int = Field(
+        default=2 * 1024**3, ge=1, description="A series with more bytes than this gets no archive."
+    )
+    archives_at_once: int = Field(default=2, ge=1, description="Archives of series in the making, a replica.")
+    scratch_dir: Path | None = Field(default=None, description="Where archives are made; by default the system's own.")

@@ -1,0 +1,1 @@
+"""Chooses the use cases of a completed series."""

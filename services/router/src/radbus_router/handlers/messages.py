@@ -1,0 +1,110 @@
+"""Routing a completed series or study: decide, record, and ask for the jobs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import structlog
+from radbus_contracts import identity
+from radbus_contracts.envelope import Event
+from radbus_contracts.facts import Scope, SeriesCompletedV1, SeriesUnroutedV1, Source, StudyCompletedV1
+from radbus_contracts.topology import JOB_REQUESTED, SERIES_UNROUTED
+from radbus_runtime.events import Outgoing, Teller
+
+from radbus_router.adapters.records import Routings, SeriesHeaders
+from radbus_router.domain.decision import decide
+from radbus_router.domain.routing import RoutedSubject, Routing
+from radbus_router.domain.use_cases import UseCase
+from radbus_router.domain.variables import Subject
+
+log = structlog.get_logger(__name__)
+
+
+class CompletionHandlers:
+    """Chooses the use cases of what is complete."""
+
+    def __init__(
+        self, use_cases: Sequence[UseCase], *, headers: SeriesHeaders, routings: Routings, teller: Teller
+    ) -> None:
+        self._use_cases = use_cases
+        self._headers = headers
+        self._routings = routings
+        self._teller = teller
+
+    async def on_series_completed(self, event: Event[SeriesCompletedV1]) -> None:
+        """Choose the use cases of a series; say so when there is none."""
+        started = time.monotonic()
+        series = event.data
+        [header] = await self._headers.read(event.institution, [series.series_instance_uid])
+        subject = RoutedSubject(
+            institution=event.institution,
+            scope=Scope.SERIES,
+            study_instance_uid=series.study_instance_uid,
+            series_instance_uids=(series.series_instance_uid,),
+            revision=series.revision,
+        )
+        await self._route(subject, Subject.of_series(header), series.source, started)
+
+    async def on_study_completed(self, event: Event[StudyCompletedV1]) -> None:
+        """Choose the use cases of a study as a whole; where none is of that scope there is nothing to decide."""
+        started = time.monotonic()
+        study = event.data
+        if not study.series_instance_uids or all(each.scope is not Scope.STUDY for each in self._use_cases):
+            return
+        subject = RoutedSubject(
+            institution=event.institution,
+            scope=Scope.STUDY,
+            study_instance_uid=study.study_instance_uid,
+            series_instance_uids=study.series_instance_uids,
+            revision=study.revision,
+        )
+        headers = await self._headers.read(event.institution, study.series_instance_uids)
+        await self._route(subject, Subject.of_study(headers), study.source, started)
+
+    async def _route(self, routed: RoutedSubject, subject: Subject, source: Source, started: float) -> None:
+        routing = Routing(routed, decide(self._use_cases, subject, source))
+        new = await self._routings.record(routing, self._messages(routing))
+        log.info(
+            "subject.routed",
+            scope=routed.scope.value,
+            institution=routed.institution,
+            study_instance_uid=routed.study_instance_uid,
+            subject_uid=routed.uid,
+            revision=routed.revision,
+            use_cases=[each.use_case.use_case for each in routing.decision.matched],
+            job_ids=[job.job_id for job in routing.jobs],
+            new=new,
+            duration_s=round(time.monotonic() - started, 4),
+        )
+
+    def _messages(self, routing: Routing) -> list[Outgoing]:
+        subject = routing.subject
+        if subject.scope is Scope.SERIES and routing.decision.reason is not None:
+            return [self._unrouted(subject, routing.decision.reason)]
+        return [
+            self._teller.tell(
+                JOB_REQUESTED,
+                job,
+                subject=job.job_id,
+                institution=subject.institution,
+                event_id=identity.event_id(JOB_REQUESTED.routing_key, job.job_id),
+            )
+            for job in routing.jobs
+        ]
+
+    def _unrouted(self, subject: RoutedSubject, reason: str) -> Outgoing:
+        return self._teller.tell(
+            SERIES_UNROUTED,
+            SeriesUnroutedV1(
+                study_instance_uid=subject.study_instance_uid,
+                series_instance_uid=subject.uid,
+                revision=subject.revision,
+                reason=reason,
+            ),
+            subject=subject.uid,
+            institution=subject.institution,
+            event_id=identity.event_id(
+                SERIES_UNROUTED.routing_key, subject.institution, subject.uid, str(subject.revision)
+            ),
+        )

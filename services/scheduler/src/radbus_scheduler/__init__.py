@@ -1,0 +1,1 @@
+"""Turns a job into tasks in order and gives them to workers."""

@@ -1,0 +1,1 @@
+"""The scheduler's records in MongoDB and its metrics."""

@@ -1,0 +1,76 @@
+"""Jobs as MongoDB keeps them (JobRecord, TaskRecord), and back."""
+
+from __future__ import annotations
+
+from radbus_contracts.facts import Priority, Scope
+from radbus_storage.documents import Document
+
+from radbus_scheduler.domain.job import Job, JobState, Task, TaskState
+
+
+def job_document(job: Job) -> Document:
+    """Return a job's record, without its outbox and its version."""
+    return {
+        "_id": job.id,
+        "institution": job.institution,
+        "use_case": job.use_case,
+        "use_case_version": job.use_case_version,
+        "title": job.title,
+        "scope": job.scope.value,
+        "study_instance_uid": job.study_instance_uid,
+        "series_instance_uids": list(job.series_instance_uids),
+        "subject_uid": job.subject_uid,
+        "revision": job.revision,
+        "priority": job.priority.value,
+        "critical_when": job.critical_when,
+        "requested_at": job.requested_at,
+        "finish_by": job.finish_by,
+        "traceparent": job.traceparent,
+        **changing_fields(job),
+    }
+
+
+def changing_fields(job: Job) -> Document:
+    """Return the part of a job's record that may change after it was made."""
+    return {
+        "state": job.state.value,
+        "tasks": [_task_document(task) for task in job.tasks],
+        "finished_at": job.finished_at,
+        "reason": job.reason,
+    }
+
+
+def job_of(document: Document) -> Job:
+    """Read a job's record."""
+    return Job(
+        id=document["_id"],
+        institution=document["institution"],
+        use_case=document["use_case"],
+        use_case_version=document["use_case_version"],
+        title=document["title"],
+        scope=Scope(document["scope"]),
+        study_instance_uid=document["study_instance_uid"],
+        series_instance_uids=tuple(document["series_instance_uids"]),
+        subject_uid=document["subject_uid"],
+        revision=document["revision"],
+        priority=Priority(document["priority"]),
+        critical_when=document["critical_when"],
+        state=JobState(document["state"]),
+        tasks=tuple(task_of(task) for task in document["tasks"]),
+        requested_at=document["requested_at"],
+        finish_by=document["finish_by"],
+        finished_at=document["finished_at"],
+        reason=document["reason"],
+        traceparent=document["traceparent"],
+    )
+
+
+def task_of(document: Document) -> Task:
+    """Read a task within a job's record."""
+    known = {name: document[name] for name in Task.__slots__ if name in document}
+    return Task(**{**known, "needs": tuple(document["needs"]), "state": TaskState(document["state"])})
+
+
+def _task_document(task: Task) -> Document:
+    document = {name: getattr(task, name) for name in Task.__slots__}
+    return {**document, "needs": list(task.needs), "state": task.state.value}

@@ -1,0 +1,84 @@
+"""Making a job of what was asked for: each task gets its machine's pool and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from graphlib import CycleError, TopologicalSorter
+
+from radbus_contracts.facts import JobRequestedV1, TaskSpec
+from radbus_machines.manifest import MachineManifest
+
+from radbus_scheduler.domain.job import Job, JobState, Task, TaskState
+
+Machines = Mapping[str, MachineManifest]
+
+
+def plan(
+    asked: JobRequestedV1,
+    *,
+    institution: str,
+    machines: Machines,
+    now: datetime,
+    deadline_s: float,
+    traceparent: str | None = None,
+) -> Job:
+    """Make the job; one that can never run is made as failed, with the reason."""
+    job = Job(
+        id=asked.job_id,
+        institution=institution,
+        use_case=asked.use_case,
+        use_case_version=asked.use_case_version,
+        title=asked.title,
+        scope=asked.scope,
+        study_instance_uid=asked.study_instance_uid,
+        series_instance_uids=asked.series_instance_uids,
+        subject_uid=asked.subject_uid,
+        revision=asked.revision,
+        priority=asked.priority,
+        critical_when=asked.critical_when,
+        state=JobState.ACTIVE,
+        tasks=tuple(_task(spec, machines.get(spec.machine), now) for spec in asked.tasks),
+        requested_at=now,
+        finish_by=now + timedelta(seconds=deadline_s),
+        traceparent=traceparent,
+    )
+    reason = _fault(asked.tasks, machines)
+    return job if reason is None else _refused(job, reason, now)
+
+
+def _task(spec: TaskSpec, machine: MachineManifest | None, now: datetime) -> Task:
+    return Task(
+        id=spec.id,
+        machine=spec.machine,
+        pool=machine.pool if machine else "",
+        needs=spec.needs,
+        state=TaskState.WAITING if spec.needs else TaskState.READY,
+        max_attempts=machine.max_attempts if machine else 0,
+        timeout_s=machine.timeout_s if machine else 0,
+        not_before=now,
+        ready_at=None if spec.needs else now,
+    )
+
+
+def _fault(specs: tuple[TaskSpec, ...], machines: Machines) -> str | None:
+    ids = [spec.id for spec in specs]
+    if len(set(ids)) < len(ids):
+        return "two tasks have the same id"
+    for spec in specs:
+        if spec.machine not in machines:
+            return f"task {spec.id}: no machine is named {spec.machine!r}"
+        absent = [need for need in spec.needs if need not in ids]
+        if absent:
+            return f"task {spec.id} needs {absent[0]!r}, which is not a task of this job"
+    try:
+        TopologicalSorter({spec.id: spec.needs for spec in specs}).prepare()
+    except CycleError:
+        return "tasks need one another in a circle"
+    return None
+
+
+def _refused(job: Job, reason: str, now: datetime) -> Job:
+    tasks = tuple(replace(task, state=TaskState.CANCELLED, finished_at=now) for task in job.tasks)
+    return replace(job, state=JobState.FAILED, reason=reason, finished_at=now, tasks=tasks)

@@ -1,0 +1,45 @@
+"""Counts for /metrics what waits and what runs, now and then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+from radbus_contracts.errors import TransientError
+from radbus_storage.documents import Documents
+
+from radbus_scheduler.adapters import metrics
+from radbus_scheduler.adapters.queues import TaskQueues
+
+log = structlog.get_logger(__name__)
+
+
+class Gauges:
+    """Keeps the gauges of the queues up to date."""
+
+    def __init__(self, documents: Documents, queues: TaskQueues, *, pools: Sequence[str]) -> None:
+        self._documents = documents
+        self._queues = queues
+        self._pools = pools
+
+    async def run(self, every_s: float) -> None:
+        """Count until cancelled."""
+        while True:
+            try:
+                await self.count_once()
+            except TransientError as error:
+                log.warning("gauges.delayed", exc_info=error)
+            await asyncio.sleep(every_s)
+
+    async def count_once(self) -> None:
+        """Count now."""
+        counts = await self._queues.counts()
+        metrics.tasks_now.clear()
+        for (state, pool), count in counts.items():
+            metrics.tasks_now.labels(state.value, pool).set(count)
+        now = await self._documents.now()
+        for pool in self._pools:
+            ready = await self._queues.candidates(pool, now=now, limit=1)
+            oldest = min((candidate.ready_at for candidate in ready), default=now)
+            metrics.oldest_ready_seconds.labels(pool).set((now - oldest).total_seconds())

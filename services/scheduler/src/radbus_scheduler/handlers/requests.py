@@ -1,0 +1,59 @@
+"""What is asked of the scheduler: a job to be done, a job to be stopped."""
+
+from __future__ import annotations
+
+import structlog
+from radbus_contracts.envelope import Event
+from radbus_contracts.facts import JobCancelRequestedV1, JobRequestedV1
+from radbus_storage.documents import Documents
+
+from radbus_scheduler.adapters.jobs import Jobs
+from radbus_scheduler.domain.changes import cancelled
+from radbus_scheduler.domain.job import Job
+from radbus_scheduler.domain.plan import Machines, plan
+from radbus_scheduler.handlers.ledger import Ledger
+
+log = structlog.get_logger(__name__)
+
+
+class JobRequests:
+    """Makes jobs and cancels them."""
+
+    def __init__(
+        self, documents: Documents, jobs: Jobs, ledger: Ledger, *, machines: Machines, deadline_s: float
+    ) -> None:
+        self._documents = documents
+        self._jobs = jobs
+        self._ledger = ledger
+        self._machines = machines
+        self._deadline_s = deadline_s
+
+    async def on_job_requested(self, event: Event[JobRequestedV1]) -> None:
+        """Make the job once, however often it is asked for; a newer revision takes the place of an older one."""
+        job = plan(
+            event.data,
+            institution=event.institution,
+            machines=self._machines,
+            now=await self._documents.now(),
+            deadline_s=self._deadline_s,
+            traceparent=event.traceparent,
+        )
+        is_new = await self._ledger.add(job)
+        if is_new:
+            log.info("job.accepted", job_id=job.id, use_case=job.use_case, priority=job.priority, tasks=len(job.tasks))
+        await self._cancel_superseded(job)
+
+    async def on_cancel_requested(self, event: Event[JobCancelRequestedV1]) -> None:
+        """Cancel a job, if it has not ended."""
+        told = event.data
+        await self._ledger.change(
+            told.job_id,
+            lambda job, now: cancelled(job, told.reason, now) if job.institution == event.institution else None,
+        )
+
+    async def _cancel_superseded(self, job: Job) -> None:
+        # Asked for again each time, so that a crash after the write above leaves nothing undone.
+        revision, job_ids = await self._jobs.superseded_beside(job)
+        reason = f"superseded by revision {revision}"
+        for job_id in job_ids:
+            await self._ledger.change(job_id, lambda old, now: cancelled(old, reason, now))

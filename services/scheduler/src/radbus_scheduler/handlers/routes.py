@@ -1,0 +1,91 @@
+"""`/jobs`: what an institution asked for, how far it is, and stopping it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import JSONResponse
+from radbus_contracts.errors import PermanentError
+from radbus_runtime.auth import Authenticate, Principal
+
+from radbus_scheduler.adapters.jobs import Jobs, PageOf
+from radbus_scheduler.domain.changes import cancelled
+from radbus_scheduler.domain.job import JobState
+from radbus_scheduler.handlers.ledger import Ledger
+from radbus_scheduler.handlers.views import CancelView, FaultView, JobPageView, JobView
+
+_NONE_SUCH = JSONResponse({"success": False, "message": "There is no such job."}, status_code=404)
+_FAULTS: dict[int | str, dict[str, object]] = {
+    401: {"description": "No token, or one that is not known."},
+    404: {"model": FaultView, "description": "Your institution has no such job."},
+}
+
+
+class CursorError(PermanentError):
+    """A `cursor` that was not given by this service."""
+
+
+def job_routes(jobs: Jobs, ledger: Ledger, authenticate: Authenticate) -> APIRouter:
+    """Make the routes."""
+    router = APIRouter(prefix="/jobs", tags=["jobs"])
+    principal_of = Depends(authenticate)
+
+    @router.get("", summary="List jobs, the newest first.", responses={400: {"model": FaultView}, 401: _FAULTS[401]})
+    async def list_jobs(
+        state: JobState | None = None,
+        use_case: Annotated[str | None, Query(max_length=64)] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before.")] = None,
+        principal: Principal = principal_of,
+    ) -> JobPageView:
+        after = _place(cursor) if cursor else None
+        found = await jobs.page(principal.institution, PageOf(state, use_case, after, limit))
+        last = found[-1] if len(found) == limit else None
+        return JobPageView(
+            jobs=[JobView.of(job) for job in found],
+            next=_cursor(last.requested_at, last.id) if last else None,
+        )
+
+    @router.get("/{job_id}", summary="Read a job with its tasks.", responses=_FAULTS, response_model=JobView)
+    async def read_job(job_id: str, principal: Principal = principal_of) -> JobView | JSONResponse:
+        job = await jobs.of_institution(principal.institution, job_id)
+        return _NONE_SUCH if job is None else JobView.of(job)
+
+    @router.post(
+        "/{job_id}/cancel",
+        summary="Stop a job; its workers notice within seconds.",
+        status_code=202,
+        responses={**_FAULTS, 409: {"model": FaultView, "description": "It has ended already."}},
+        response_model=JobView,
+    )
+    async def cancel_job(
+        job_id: str, asked: CancelView | None = None, principal: Principal = principal_of
+    ) -> JobView | JSONResponse:
+        if await jobs.of_institution(principal.institution, job_id) is None:
+            return _NONE_SUCH
+        reason = asked.reason if asked else f"cancelled by {principal.token_name}"
+        await ledger.change(job_id, lambda job, now: cancelled(job, reason, now))
+        job = await jobs.of_institution(principal.institution, job_id)
+        if job is None:
+            return _NONE_SUCH
+        if job.state is not JobState.CANCELLED:
+            return JSONResponse({"success": False, "message": f"The job has {job.state.value} already."}, 409)
+        return JobView.of(job)
+
+    return router
+
+
+def _cursor(at: datetime, job_id: str) -> str:
+    return base64.urlsafe_b64encode(f"{at.isoformat()} {job_id}".encode()).decode()
+
+
+def _place(cursor: str) -> tuple[datetime, str]:
+    try:
+        at, job_id = base64.urlsafe_b64decode(cursor.encode()).decode().split(" ")
+        return datetime.fromisoformat(at).astimezone(UTC), job_id
+    except (binascii.Error, UnicodeError, ValueError, OverflowError):
+        raise CursorError("cursor: expected `next` of the page before") from None

@@ -1,0 +1,1 @@
+"""Loads a series, runs its machine and makes the outputs."""

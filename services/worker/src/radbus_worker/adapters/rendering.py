@@ -1,0 +1,137 @@
+"""From a machine's output to files: SEG, NumPy archive, key slices, JSON; drawn by the process pool."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from radbus_dicom.derived.archives import output_json
+from radbus_dicom.derived.key_slices import LUNG_WINDOW, Window
+from radbus_dicom.derived.provenance import Provenance
+from radbus_dicom.errors import OutputNotValid
+from radbus_machines.shared_blocks import SharedBlock
+from radbus_machines.types import LabelMap, MachineOutput
+
+from radbus_worker.adapters import pixel_work
+from radbus_worker.adapters.cpu_pool import CpuPool
+from radbus_worker.adapters.shared_volumes import SharedLabels
+from radbus_worker.adapters.together import all_of
+from radbus_worker.adapters.volumes import LoadedVolume
+
+_LUNG = ("39607008", "SCT")
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedFile:
+    """A file to be stored: its kind as the results API names it, its name, and what it holds."""
+
+    kind: str
+    path: Path
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Renderer:
+    """Makes the files of every machine, so that every machine gets them all."""
+
+    pool: CpuPool
+
+    async def render(
+        self, loaded: LoadedVolume, output: MachineOutput, *, provenance: Provenance, folder: Path
+    ) -> list[RenderedFile]:
+        """Write the files of an output into a folder.
+
+        Raises:
+            OutputNotValid: The output does not fit its volume, or cannot be written.
+            TransientError: The pool died, or there was no room for the labels.
+        """
+        _check(output, loaded)
+        content = output_json(output, provenance=provenance, remarks=loaded.volume.remarks)
+        json_file = RenderedFile("json", folder / "output.json", "application/json")
+        await asyncio.to_thread(json_file.path.write_bytes, content)
+        with ExitStack() as blocks:
+            labels = [
+                await asyncio.to_thread(blocks.enter_context, _shared(label_map)) for label_map in output.label_maps
+            ]
+            drawings = [
+                *(self._segmentation(loaded, each, provenance, folder) for each in labels),
+                *(self._npz(loaded, each, folder) for each in labels),
+                self._key_slices(loaded, labels, output, folder),
+            ]
+            files = await all_of(drawings, at_a_time=2 * self.pool.processes)
+        return [file for of_one in files for file in of_one] + [json_file]
+
+    def _segmentation(
+        self, loaded: LoadedVolume, labels: SharedLabels, provenance: Provenance, folder: Path
+    ) -> Callable[[], Awaitable[list[RenderedFile]]]:
+        file = RenderedFile("seg", folder / f"seg-{_name(labels)}.dcm", "application/dicom")
+        sources = list(loaded.plan.slots_by_path())
+
+        async def draw() -> list[RenderedFile]:
+            made = await self.pool.run(
+                pixel_work.write_segmentation, labels, sources, loaded.shared, provenance, file.path
+            )
+            return [file] if made else []
+
+        return draw
+
+    def _npz(
+        self, loaded: LoadedVolume, labels: SharedLabels, folder: Path
+    ) -> Callable[[], Awaitable[list[RenderedFile]]]:
+        file = RenderedFile("npz", folder / f"labels-{_name(labels)}.npz", "application/octet-stream")
+
+        async def draw() -> list[RenderedFile]:
+            await self.pool.run(pixel_work.write_npz, labels, loaded.shared, file.path)
+            return [file]
+
+        return draw
+
+    def _key_slices(
+        self, loaded: LoadedVolume, labels: Sequence[SharedLabels], output: MachineOutput, folder: Path
+    ) -> Callable[[], Awaitable[list[RenderedFile]]]:
+        files = [
+            RenderedFile("sc_png", folder / f"key-{number:02d}.png", "image/png")
+            for number in range(1, len(output.key_frames) + 1)
+        ]
+        work = [(key_frame, file.path) for key_frame, file in zip(output.key_frames, files, strict=True)]
+
+        async def draw() -> list[RenderedFile]:
+            if work:
+                await self.pool.run(pixel_work.write_key_slices, loaded.shared, labels, work, _window(output, loaded))
+            return files
+
+        return draw
+
+
+def _check(output: MachineOutput, loaded: LoadedVolume) -> None:
+    frames = loaded.plan.shape[0]
+    for label_map in output.label_maps:
+        if label_map.labels.shape != loaded.plan.shape or label_map.labels.dtype != np.uint8:
+            raise OutputNotValid(f"expected labels as uint8 {loaded.plan.shape}, as the volume")
+    if any(not 0 <= key_frame.frame < frames for key_frame in output.key_frames):
+        raise OutputNotValid(f"expected key frames within the volume's {frames} frames")
+
+
+@contextmanager
+def _shared(label_map: LabelMap) -> Iterator[SharedLabels]:
+    block = SharedBlock(label_map.labels.nbytes)
+    try:
+        np.copyto(block.array(label_map.labels.shape, np.dtype(np.uint8)), label_map.labels)
+        yield SharedLabels(block.name, label_map.labels.shape, label_map.name, label_map.segments)
+    finally:
+        block.remove()
+
+
+def _window(output: MachineOutput, loaded: LoadedVolume) -> Window | None:
+    """Choose the window that shows what was labelled; None leaves the choice to the modality."""
+    kinds = {(segment.kind.value, segment.kind.scheme) for each in output.label_maps for segment in each.segments}
+    return LUNG_WINDOW if _LUNG in kinds and loaded.volume.modality == "CT" else None
+
+
+def _name(labels: SharedLabels) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", labels.name.lower()).strip("-") or "labels"

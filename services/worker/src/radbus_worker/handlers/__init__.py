@@ -1,0 +1,1 @@
+"""What a worker does with an order, and what it does all the time."""

@@ -1,0 +1,127 @@
+"""Run the report machine: one page from the outcomes of the tasks that it needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from radbus_contracts.errors import PermanentError
+from radbus_dicom.derived.provenance import Provenance
+from radbus_dicom.derived.report_pdf import KeyImage, PatientFacts, ReportContent
+from radbus_machines.protocol import Progress
+from radbus_machines.types import Code, Finding, MachineOutput, Measurement
+
+from radbus_worker.adapters import pixel_work
+from radbus_worker.adapters.cpu_pool import CpuPool
+from radbus_worker.adapters.derived_objects import DerivedObjects
+from radbus_worker.adapters.outcomes import Outcomes
+from radbus_worker.adapters.rendering import RenderedFile
+from radbus_worker.adapters.scratch import private_folder
+from radbus_worker.adapters.series import SeriesStore
+from radbus_worker.adapters.stages import stage
+from radbus_worker.domain.claims import Claim
+from radbus_worker.domain.results import Produced
+
+Document = Mapping[str, Any]
+
+_LOADED, _RENDERED = 0.3, 0.9
+
+
+class NothingToReportError(PermanentError):
+    """A report was asked for, and a task that it needs has no usable outcome on record."""
+
+
+@dataclass(frozen=True, slots=True)
+class MakeReport:
+    """The runner `report`."""
+
+    outcomes: Outcomes
+    series: SeriesStore
+    derived: DerivedObjects
+    pool: CpuPool
+    scratch_dir: Path
+
+    async def run(self, claim: Claim, progress: Progress) -> Produced:
+        """Make the PDF and store it."""
+        with stage("load"):
+            needed = await self._needed(claim)
+            elements = await self.series.elements_of(claim.institution, claim.order.series_instance_uids[0])
+            images = [image for outcome in needed for image in await self._images(outcome)]
+        progress(_LOADED)
+        content = _content(claim, needed, elements, images)
+        async with private_folder(self.scratch_dir) as folder:
+            file = RenderedFile("pdf", folder / "report.pdf", "application/pdf")
+            with stage("render"):
+                await self.pool.run(pixel_work.write_report, content, file.path)
+            progress(_RENDERED)
+            with stage("store"):
+                keys = await self.derived.store(claim, [file])
+        return Produced(MachineOutput(summary=content.summary), files=keys)
+
+    async def _needed(self, claim: Claim) -> list[dict[str, Any]]:
+        ids = [need.outcome_id for need in claim.order.needs]
+        found = await self.outcomes.read(claim.institution, ids)
+        if not ids or len(found) < len(ids) or not all(outcome["succeeded"] for outcome in found):
+            raise NothingToReportError(f"expected {len(ids)} successful outcomes to report on")
+        return found
+
+    async def _images(self, outcome: Document) -> list[KeyImage]:
+        keys, descriptions = outcome["files"].get("sc_png", []), outcome["files"].get("json", [])
+        if not keys or not descriptions:
+            return []
+        described, *pngs = await self.derived.get([*descriptions[:1], *keys])
+        titles = [key_frame["title"] for key_frame in json.loads(described)["key_frames"]]
+        return [KeyImage(title, png) for title, png in zip(titles, pngs, strict=False)]
+
+
+def _content(
+    claim: Claim, outcomes: Sequence[Document], elements: Document, images: Sequence[KeyImage]
+) -> ReportContent:
+    machine = outcomes[0]["machine"]
+    return ReportContent(
+        title=claim.order.title,
+        patient=_patient(elements),
+        summary=" ".join(outcome["summary"] for outcome in outcomes),
+        provenance=Provenance(
+            job_id=claim.order.job_id,
+            machine=machine["name"],
+            machine_version=machine["version"],
+            use_case=claim.order.use_case,
+            use_case_version=claim.use_case_version,
+            made_at=claim.requested_at,
+            weights_sha256=machine["weights_sha256"],
+        ),
+        measurements=tuple(_measurement(each) for outcome in outcomes for each in outcome["measurements"]),
+        findings=tuple(_finding(each) for outcome in outcomes for each in outcome["findings"]),
+        key_images=tuple(images),
+        limits=tuple(each for outcome in outcomes for each in outcome["limits"]),
+        remarks=tuple(each for outcome in outcomes for each in outcome["remarks"]),
+    )
+
+
+def _patient(elements: Document) -> PatientFacts:
+    def text(keyword: str) -> str:
+        value = elements.get(keyword)
+        return "" if value is None else str(value)
+
+    return PatientFacts(
+        patient_name=text("PatientName"),
+        patient_id=text("PatientID"),
+        patient_birth_date=text("PatientBirthDate"),
+        patient_sex=text("PatientSex"),
+        study_date=text("StudyDate"),
+        accession_number=text("AccessionNumber"),
+        study_description=text("StudyDescription"),
+    )
+
+
+def _measurement(document: Document) -> Measurement:
+    return Measurement(**{**document, "concept": Code(**document["concept"])})
+
+
+def _finding(document: Document) -> Finding:
+    code = document["code"]
+    return Finding(**{**document, "code": None if code is None else Code(**code)})

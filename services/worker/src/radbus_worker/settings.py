@@ -1,0 +1,41 @@
+"""What a worker reads from its environment."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from pathlib import Path
+from uuid import uuid4
+
+from pydantic import Field
+from radbus_machines.triton import SharedMemoryUse
+from radbus_runtime.settings import ServiceSettings
+
+
+def _unique_name() -> str:
+    return f"{socket.gethostname()}-{uuid4().hex[:8]}"
+
+
+class WorkerSettings(ServiceSettings):
+    """Settings of a worker, beside those of every service."""
+
+    drain_s: float = Field(default=60, ge=0, description="How long running tasks may take to end at SIGTERM.")
+    pool: str = Field(default="default", description="The pool whose tasks it runs.")
+    worker: str = Field(default_factory=_unique_name, description="Its name; no two processes may have the same.")
+    slots: int = Field(default=1, ge=1, le=64, description="Tasks that it runs at a time.")
+    cpus: int = Field(default=2, ge=1, description="Processes that decode and draw.")
+    downloads: int = Field(default=8, ge=1, description="Instances that one task downloads at a time.")
+    machines_dir: Path = Field(description="Folder of the machines: */machine.yaml.")
+    scratch_dir: Path = Field(
+        default_factory=lambda: Path(tempfile.gettempdir()),
+        description="Where a task's private folder is made; the system's folder of temporary files when not given.",
+    )
+    triton_url: str = Field(description="Triton's gRPC address, as host:port.")
+    triton_in_flight: int = Field(default=2, ge=1, description="Requests to one model at a time.")
+    triton_shared_memory: SharedMemoryUse = Field(
+        default=SharedMemoryUse.AUTO, description="Large tensors through shared memory: auto (on loopback), on, off."
+    )
+    lease_s: float = Field(default=10, gt=0, description="How long a lease holds without a renewal.")
+    renew_every_s: float = Field(default=3, gt=0, description="How often a lease is renewed.")
+    heartbeat_every_s: float = Field(default=2, gt=0, description="How often its slots are announced.")
+    pool_limit_s: float = Field(default=300, gt=0, description="Limit of one piece of work in the process pool.")

@@ -1,0 +1,209 @@
+"""A scheduler on real servers, with a worker whose every step the test decides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from radbus_contracts import facts, topology
+from radbus_contracts.envelope import Event, Payload
+from radbus_contracts.facts import JobCompletedV1, JobFailedV1, JobRequestedV1, Priority, Scope, TaskSpec
+from radbus_contracts.orders import RunTaskV1
+from radbus_runtime.bus import Bus
+from radbus_runtime.events import Teller
+from radbus_runtime.service import Service
+from radbus_scheduler.app import create_app
+from radbus_scheduler.settings import SchedulerSettings
+from radbus_storage.documents import NOW, Document, Documents, after
+
+TIMEOUT_S = 20.0
+
+
+@asynccontextmanager
+async def running_scheduler(settings: SchedulerSettings) -> AsyncIterator[Service]:
+    """Run a replica without its HTTP server."""
+    service = create_app(settings)
+    for collection, indexes in service.indexes:
+        await collection.ensure_indexes(indexes)
+    await service.bus.start()
+    loops = [asyncio.ensure_future(loop()) for loop in service.loops]
+    try:
+        yield service
+    finally:
+        await service.bus.stop_consuming()
+        for loop in loops:
+            loop.cancel()
+        ends = await asyncio.gather(*loops, return_exceptions=True)
+        await service.bus.stop()
+        service.documents.close()
+        assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
+
+
+@dataclass
+class Scripted:
+    """A worker, the one who asks, and the one who listens, in one."""
+
+    institution: str
+    pool: str
+    bus: Bus
+    documents: Documents
+    orders: asyncio.Queue[RunTaskV1] = field(default_factory=asyncio.Queue)
+    completed: dict[str, JobCompletedV1] = field(default_factory=dict)
+    failed: dict[str, JobFailedV1] = field(default_factory=dict)
+    worker: str = field(default_factory=lambda: f"worker-{uuid4().hex[:6]}")
+
+    async def ask(
+        self,
+        *tasks: TaskSpec,
+        priority: Priority = Priority.ROUTINE,
+        institution: str | None = None,
+        job_id: str | None = None,
+        subject_uid: str | None = None,
+        revision: int = 1,
+    ) -> str:
+        """Ask for a job and wait until the scheduler has it."""
+        job_id = job_id or str(uuid4())
+        uid = subject_uid or f"2.25.{uuid4().int}"
+        asked = JobRequestedV1(
+            job_id=job_id,
+            use_case="qct",
+            use_case_version=1,
+            title="Chest CT",
+            scope=Scope.SERIES,
+            study_instance_uid="2.25.1",
+            series_instance_uids=(uid,),
+            subject_uid=uid,
+            revision=revision,
+            priority=priority,
+            tasks=tasks or (TaskSpec(id="a", machine="m"),),
+        )
+        await self.tell(topology.JOB_REQUESTED, asked, institution=institution)
+        await eventually(lambda: self.documents["jobs"].find_one({"_id": job_id}))
+        return job_id
+
+    async def tell(self, fact: topology.Fact, data: Payload, *, institution: str | None = None) -> None:
+        """Tell a fact."""
+        await self.bus.publish(
+            Teller("test").tell(fact, data, subject="x", institution=institution or self.institution)
+        )
+
+    async def announce(self, slots: int, *, busy: int = 0) -> None:
+        """Tell the scheduler of this worker's slots and wait until it knows."""
+        heartbeat = facts.WorkerHeartbeatV1(worker=self.worker, pool=self.pool, slots=slots, busy=busy)
+        await self.tell(topology.WORKER_HEARTBEAT, heartbeat)
+        await eventually(lambda: self.documents["workers"].find_one({"_id": self.worker, "slots": slots}))
+
+    async def order(self) -> RunTaskV1:
+        """Take the next order."""
+        return await asyncio.wait_for(self.orders.get(), TIMEOUT_S)
+
+    async def lease(self, order: RunTaskV1, *, lasts_s: float) -> None:
+        """Claim an order's lease."""
+        values: Document = {**order.model_dump(include={"job_id", "task_id", "attempt"}), "worker": self.worker}
+        literal = {name: {"$literal": value} for name, value in values.items()}
+        await self.documents["leases"].update(
+            {"_id": f"{order.job_id}/{order.task_id}"},
+            [{"$set": {**literal, "released": False, "until": after(lasts_s)}}],
+            upsert=True,
+        )
+
+    async def give_back(self, order: RunTaskV1) -> None:
+        """Give an order's lease up."""
+        await self.documents["leases"].update(
+            {"_id": f"{order.job_id}/{order.task_id}"}, [{"$set": {"released": True, "until": NOW}}]
+        )
+
+    async def start(self, order: RunTaskV1) -> None:
+        """Say that an order runs."""
+        await self.tell(topology.TASK_STARTED, facts.TaskStartedV1(**_what(order), worker=self.worker))
+
+    async def succeed(self, order: RunTaskV1) -> str:
+        """Say that an order has succeeded; return the outcome's id."""
+        outcome = f"{order.job_id}/{order.task_id}/{order.attempt}"
+        fact = facts.TaskSucceededV1(**_what(order), worker=self.worker, outcome_id=outcome)
+        await self.tell(topology.TASK_SUCCEEDED, fact)
+        return outcome
+
+    async def fail(self, order: RunTaskV1, *, again: bool = True) -> None:
+        """Say that an order has failed."""
+        fact = facts.TaskFailedV1(**_what(order), worker=self.worker, reason="no memory", again=again)
+        await self.tell(topology.TASK_FAILED, fact)
+
+    async def job(self, job_id: str) -> Document:
+        """Read a job's record."""
+        found = await self.documents["jobs"].find_one({"_id": job_id})
+        assert found is not None
+        return found
+
+    async def task(self, job_id: str, task_id: str = "a") -> Document:
+        """Read a task's record."""
+        return next(task for task in (await self.job(job_id))["tasks"] if task["id"] == task_id)
+
+    async def until_task(self, job_id: str, state: str, task_id: str = "a", *, attempt: int | None = None) -> Document:
+        """Wait until a task is in a state."""
+
+        async def reached() -> Document | None:
+            task = await self.task(job_id, task_id)
+            return task if task["state"] == state and attempt in {None, task["attempt"]} else None
+
+        return await eventually(reached)
+
+    async def until_job(self, job_id: str, state: str) -> Document:
+        """Wait until a job is in a state and the fact of its end, if it has one, has come."""
+        await eventually(lambda: self.documents["jobs"].find_one({"_id": job_id, "state": state}))
+        told: dict[str, dict[str, Any]] = {"completed": self.completed, "failed": self.failed, "cancelled": self.failed}
+        await eventually(lambda: _later(job_id in told[state]))
+        return await self.job(job_id)
+
+
+@asynccontextmanager
+async def scripted(settings: SchedulerSettings, institution: str, pool: str) -> AsyncIterator[Scripted]:
+    """Connect a scripted worker."""
+    bus = Bus(settings, pools=[pool])
+    script = Scripted(institution, pool, bus, Documents(settings.documents))
+
+    async def take(event: Event[RunTaskV1]) -> None:
+        script.orders.put_nowait(event.data)
+
+    async def note_completed(event: Event[JobCompletedV1]) -> None:
+        script.completed[event.data.job_id] = event.data
+
+    async def note_failed(event: Event[JobFailedV1]) -> None:
+        script.failed[event.data.job_id] = event.data
+
+    bus.subscribe(topology.pool_queue(pool), RunTaskV1, take)
+    bus.subscribe(topology.RESULTS_JOB_COMPLETED, JobCompletedV1, note_completed)
+    bus.subscribe(topology.RESULTS_JOB_FAILED, JobFailedV1, note_failed)
+    await bus.start()
+    try:
+        yield script
+    finally:
+        await bus.stop_consuming()
+        await bus.stop()
+        script.documents.close()
+
+
+async def eventually(look: Callable[[], Awaitable[Any]], *, timeout_s: float = TIMEOUT_S) -> Any:
+    """Look until there is something, with a deadline."""
+    async with asyncio.timeout(timeout_s):
+        while not (found := await look()):
+            await asyncio.sleep(0.02)
+    return found
+
+
+def seconds_between(earlier: datetime, later: datetime) -> float:
+    """Return the time between two moments."""
+    return (later - earlier).total_seconds()
+
+
+async def _later(value: object) -> object:
+    return value
+
+
+def _what(order: RunTaskV1) -> dict[str, Any]:
+    return order.model_dump(include={"job_id", "task_id", "attempt"})

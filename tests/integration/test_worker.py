@@ -1,0 +1,609 @@
+"""The worker as a process of its own on real servers: orders in, outcomes, objects and facts out."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+import zipfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aio_pika
+import psutil
+import pydicom
+import pytest
+import requests
+from radbus_contracts.envelope import Event
+from radbus_contracts.facts import TaskOutcome
+from radbus_contracts.identity import record_id
+from radbus_contracts.orders import RunTaskV1
+from radbus_contracts.topology import EVENTS, RUN_TASK, TASKS, pool_queue
+from radbus_runtime.bus import Bus
+from radbus_runtime.events import Teller
+from radbus_runtime.settings import ServiceSettings
+from radbus_storage.documents import Documents
+from radbus_storage.objects import ObjectStore
+from radbus_testing.phantom import chest_phantom
+from radbus_testing.phantom_dicom import phantom_instances
+from radbus_testing.programs import settings_of
+
+pytestmark = pytest.mark.stack
+
+PLUGIN = '''
+import asyncio
+import numpy as np
+from radbus_contracts.errors import PermanentError
+from radbus_machines.types import *
+
+AIR = Code("15158005", "SCT", "Air")
+
+
+class Threshold:
+    """Labels air, in the way that its manifest's version says."""
+
+    def __init__(self, manifest):
+        self._way = manifest.version
+
+    async def infer(self, volume, model, progress):
+        progress(0.5)
+        if self._way == "slow":
+            await asyncio.sleep(120)
+        if self._way == "broken":
+            raise ValueError("Doe^Jane was born in 1960")
+        if self._way == "refuses":
+            raise PermanentError("expected something else")
+        labels = (volume.voxels < -500).astype(np.uint8)
+        segment = Segment(1, "Air", Code("123037004", "SCT", "Anatomical Structure"), AIR, (0, 200, 255))
+        share = float(labels.mean())
+        return MachineOutput(
+            summary=f"{100 * share:.1f} % air.",
+            values={"air": share, "kernel": str(volume.attributes.get("ConvolutionKernel"))},
+            label_maps=(LabelMap("air", labels, (segment,)),),
+            measurements=(Measurement("air", "Share of air", share, "1", AIR, "Voxels below -500 HU."),),
+            findings=(Finding("air", True, "There is air.", AIR),),
+            key_frames=(KeyFrame(0, "First"), KeyFrame(len(volume.frames) // 2, "Middle")),
+            limits=("A test.",),
+        )
+'''
+WAYS = {"threshold": 300, "slow": 300, "hurried": 1.5, "broken": 300, "refuses": 300}
+
+
+@pytest.fixture(scope="module")
+def environment(stack, tmp_path_factory) -> dict[str, str]:
+    """Settings of a worker with machines of this test's own beside the repository's."""
+    folder = tmp_path_factory.mktemp("plugin")
+    (folder / "radbus_test_machine.py").write_text(PLUGIN)
+    info = folder / "radbus_test_machine-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: radbus-test-machine\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[radbus.machines]\nthreshold = radbus_test_machine:Threshold\n")
+    return {**os.environ, **stack.environment(), "PYTHONPATH": str(folder)}
+
+
+@pytest.fixture
+def settings(environment) -> ServiceSettings:
+    return settings_of(environment)
+
+
+class Worker:
+    """A worker process in a pool of its own."""
+
+    def __init__(self, environment: dict[str, str], folder: Path, pool: str, **settings: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.scratch = folder / "scratch"
+        self.scratch.mkdir(exist_ok=True)
+        own = {"POOL": pool, "HTTP_PORT": str(self.port), "SCRATCH_DIR": str(self.scratch), "TRACES": "off"}
+        self.pool = pool
+        self._log = (folder / f"worker-{self.port}.log").open("wb")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "radbus_worker"],
+            env={
+                **environment,
+                "RADBUS_MACHINES_DIR": str(write_machines(folder / "machines", pool)),
+                **{f"RADBUS_{name.upper()}": value for name, value in {**own, **settings}.items()},
+            },
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    async def ready(self) -> Worker:
+        await until(self._ready, what=lambda: f"a ready worker; its log: {Path(self._log.name).read_text()[-3000:]}")
+        return self
+
+    def pool_processes(self) -> list[psutil.Process]:
+        """The processes that decode: children of the fork server, which is a child of the worker."""
+        direct = psutil.Process(self.process.pid).children()
+        return [grandchild for child in direct for grandchild in child.children()]
+
+    def log(self) -> str:
+        return Path(self._log.name).read_text()
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+        self._log.close()
+
+    async def _ready(self) -> bool:
+        if self.process.poll() is not None:
+            raise AssertionError(f"the worker ended: {self.log()[-3000:]}")
+        try:
+            answer = await asyncio.to_thread(requests.get, f"http://127.0.0.1:{self.port}/readyz", timeout=5)
+        except requests.ConnectionError:
+            return False
+        return answer.status_code == 200 and len(self.pool_processes()) > 0
+
+
+def write_machines(folder: Path, pool: str) -> Path:
+    """Write the manifests; the model is one that Triton has, since readiness asks for it."""
+    for name, timeout_s in WAYS.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        manifest = {
+            "name": name,
+            "version": "slow" if name == "hurried" else name,
+            "title": name,
+            "runner": "triton",
+            "model": "lung_ct",
+            "entry_point": "threshold",
+            "pool": pool,
+            "timeout_s": timeout_s,
+            "dicom_tags": ["ConvolutionKernel", "PatientSex"],
+            "weights_sha256": "ab" * 32,
+        }
+        (folder / name / "machine.yaml").write_text(json.dumps(manifest))
+    (folder / "lung-ct").mkdir(exist_ok=True)
+    lung_ct = {"name": "lung-ct", "version": "1", "title": "Lungs", "runner": "triton", "model": "lung_ct"}
+    lung_ct |= {"entry_point": "lung-ct", "pool": pool}
+    (folder / "lung-ct" / "machine.yaml").write_text(json.dumps(lung_ct))
+    return folder
+
+
+async def until(
+    condition: Callable[[], Awaitable[Any]], *, timeout_s: float = 40, what: Callable[[], str] = lambda: "it"
+) -> Any:
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not (found := await condition()):
+                await asyncio.sleep(0.05)
+            return found
+    except TimeoutError:
+        raise AssertionError(f"waited {timeout_s} s for {what()}") from None
+
+
+class Hospital:
+    """What the other services would have written, and what they would see."""
+
+    def __init__(self, settings: ServiceSettings, institution: str, pool: str) -> None:
+        self.documents = Documents(settings.documents)
+        self.objects = ObjectStore(settings.objects)
+        self.institution = institution
+        self.pool = pool
+        self.bus = Bus(settings, pools=[pool])
+        self.facts: list[Event] = []
+        self._amqp_url = settings.amqp_url.get_secret_value()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Hospital]:
+        await self.bus.start()
+        connection = await aio_pika.connect(self._amqp_url)
+        async with connection, connection.channel() as self.channel:
+            listener = await self.channel.declare_queue(exclusive=True)
+            for key in ("task.#", "worker.heartbeat.v1"):
+                await listener.bind(EVENTS, key)
+
+            async def keep(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+                self.facts.append(Event[dict].model_validate_json(message.body))  # type: ignore[type-var]
+
+            await listener.consume(keep, no_ack=True)
+            yield self
+        await self.bus.stop()
+        self.documents.close()
+        self.objects.close()
+
+    async def store_series(self, *, leave_out: tuple[int, ...] = (), slices: int = 24) -> tuple[str, str]:
+        """Store a phantom as ingest would; return its study and series."""
+        series = f"1.2.826.0.1.{uuid.uuid4().int}"[:60]
+        study = f"{series}.1"
+        phantom = chest_phantom(slices=slices, rows=128)
+        first: pydicom.Dataset | None = None
+        for index, content in enumerate(
+            phantom_instances(phantom, study_instance_uid=study, series_instance_uid=series)
+        ):
+            if index in leave_out:
+                continue
+            ds = pydicom.dcmread(io.BytesIO(content))
+            first = first or ds
+            key = f"{self.institution}/{ds.SOPInstanceUID}"
+            await self.objects.put(key, content, size_bytes=len(content))
+            record = {"_id": record_id(self.institution, ds.SOPInstanceUID), "institution": self.institution}
+            record |= {"study_instance_uid": study, "series_instance_uid": series, "object_key": key}
+            record |= {"sop_instance_uid": str(ds.SOPInstanceUID)}
+            record |= {"elements": {"ConvolutionKernel": "STANDARD", "PatientSex": "O", "PatientID": "SECRET"}}
+            await self.documents["instances"].insert(record)
+        elements = {"PatientName": "Phantom^Chest", "PatientID": "PHANTOM", "StudyDate": "20260102"}
+        await self.documents["series"].insert(
+            {"_id": record_id(self.institution, series), "institution": self.institution, "elements": elements}
+        )
+        return study, series
+
+    async def order(self, machine: str, where: tuple[str, str], **changes: Any) -> RunTaskV1:
+        """Write a job with one task and return its order, not sent yet."""
+        job = str(uuid.uuid4())
+        order = RunTaskV1(
+            **{
+                "job_id": job,
+                "task_id": "look",
+                "attempt": 1,
+                "machine": machine,
+                "use_case": "test",
+                "title": "A test",
+                "study_instance_uid": where[0],
+                "series_instance_uids": (where[1],),
+                "finish_by": datetime.now(UTC) + timedelta(hours=1),
+                **changes,
+            }
+        )
+        await self.documents["jobs"].insert(
+            {
+                "_id": job,
+                "institution": self.institution,
+                "state": "active",
+                "use_case_version": 1,
+                "requested_at": datetime(2026, 1, 2, tzinfo=UTC),
+                "tasks": [{"id": order.task_id, "state": "dispatched"}],
+            }
+        )
+        return order
+
+    async def send(self, order: RunTaskV1) -> None:
+        message = Teller("test").tell(
+            RUN_TASK,
+            order,
+            subject=order.job_id,
+            institution=self.institution,
+            exchange=TASKS,
+            routing_key=self.pool,
+        )
+        await self.bus.publish(message, mandatory=True)
+
+    async def outcome(self, order: RunTaskV1, *, attempt: int = 1) -> dict[str, Any]:
+        """Wait for an attempt's outcome, told and taken out of the outbox."""
+        where = {"_id": f"{order.job_id}/{order.task_id}/{attempt}", "outbox": []}
+        return await until(
+            lambda: self.documents["outcomes"].find_one(where), what=lambda: f"the outcome of attempt {attempt}"
+        )
+
+    async def lease(self, order: RunTaskV1) -> dict[str, Any]:
+        return await until(
+            lambda: self.documents["leases"].find_one({"_id": f"{order.job_id}/{order.task_id}"}),
+            what=lambda: "a lease",
+        )
+
+    def told(self, kind: str, order: RunTaskV1) -> list[dict[str, Any]]:
+        return [fact.data for fact in self.facts if fact.type == f"radbus.{kind}.v1" and fact.subject == order.job_id]
+
+    def beats(self) -> list[dict[str, Any]]:
+        kind = "radbus.worker.heartbeat.v1"
+        return [fact.data for fact in self.facts if fact.type == kind and fact.data["pool"] == self.pool]
+
+    async def waiting_orders(self) -> int:
+        queue = await self.channel.declare_queue(pool_queue(self.pool).name, passive=True)
+        return queue.declaration_result.message_count or 0
+
+
+@pytest.fixture
+def pool() -> str:
+    return f"test-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+async def hospital(settings, institution, pool) -> AsyncIterator[Hospital]:
+    async with Hospital(settings, institution, pool).open() as hospital:
+        yield hospital
+
+
+@pytest.fixture
+def start_worker(environment, tmp_path, pool) -> Iterator[Callable[..., Worker]]:
+    started: list[Worker] = []
+
+    def start(pool: str = pool, **settings: str) -> Worker:
+        started.append(Worker(environment, tmp_path, pool, **settings))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.end()
+
+
+@pytest.fixture(scope="module")
+def shared_worker(environment, tmp_path_factory) -> Iterator[Worker]:
+    worker = Worker(environment, tmp_path_factory.mktemp("shared"), f"test-{uuid.uuid4().hex[:8]}", renew_every_s="0.3")
+    yield worker
+    worker.end()
+
+
+@pytest.fixture
+async def worker(shared_worker, hospital) -> Worker:
+    """A worker of several tests, idle and well."""
+    hospital.pool = shared_worker.pool
+    return await shared_worker.ready()
+
+
+async def test_an_order_becomes_an_outcome_with_objects_and_facts_and_leaves_nothing_behind(hospital, worker):
+    where = await hospital.store_series()
+    order = await hospital.order("threshold", where)
+
+    await hospital.send(order)
+    outcome = await hospital.outcome(order)
+
+    assert outcome["succeeded"]
+    assert outcome["usable"]
+    assert 0 < outcome["values"]["air"] < 1
+    assert outcome["values"]["kernel"] == "STANDARD"
+    assert outcome["machine"]["weights_sha256"] == "ab" * 32
+    assert outcome["inputs"]["patient_sex"] == {where[0]: "O"}
+    assert len(outcome["inputs"]["image_position_patient"][where[0]][where[1]]) == 24
+    assert "patient_id" not in outcome["inputs"]
+    seg = pydicom.dcmread(io.BytesIO(await hospital.objects.get(outcome["files"]["seg"][0])))
+    assert seg.StudyInstanceUID == where[0]
+    assert seg.Modality == "SEG"
+    assert (await hospital.objects.get(outcome["files"]["sc_png"][1])).startswith(b"\x89PNG")
+    archive = zipfile.ZipFile(io.BytesIO(await hospital.objects.get(outcome["files"]["npz"][0])))
+    assert "segmentation.npy" in archive.namelist()
+    assert json.loads(await hospital.objects.get(outcome["files"]["json"][0]))["usable"]
+    assert all(
+        key.startswith(f"{hospital.institution}/derived/{order.job_id}/look/1/")
+        for keys in outcome["files"].values()
+        for key in keys
+    )
+    assert len(hospital.told("task.started", order)) == 1
+    assert hospital.told("task.succeeded", order)[0]["outcome_id"] == outcome["_id"]
+    assert not list(worker.scratch.iterdir())
+    assert not [beat for beat in hospital.beats() if beat["slots"] != 1]
+
+
+async def test_an_order_that_comes_twice_is_run_once(hospital, start_worker):
+    await start_worker(slots="2").ready()
+    order = await hospital.order("threshold", await hospital.store_series())
+
+    await hospital.send(order)
+    await hospital.send(order)
+    await hospital.outcome(order)
+    await hospital.send(order)
+    last = await hospital.order("broken", ("1.2", "1.2.3"))
+    await hospital.send(last)
+    await hospital.outcome(last)
+
+    assert len(hospital.told("task.started", order)) == 1
+    assert len(hospital.told("task.succeeded", order)) == 1
+
+
+async def test_an_older_attempt_is_not_run_and_a_newer_one_is(hospital, worker):
+    where = await hospital.store_series()
+    second = await hospital.order("threshold", where, attempt=2)
+
+    await hospital.send(second)
+    await hospital.outcome(second, attempt=2)
+    await hospital.send(second.model_copy(update={"attempt": 1}))
+    await hospital.send(second.model_copy(update={"attempt": 3}))
+    await hospital.outcome(second, attempt=3)
+
+    assert [fact["attempt"] for fact in hospital.told("task.started", second)] == [2, 3]
+
+
+async def test_images_that_are_no_volume_are_an_outcome_and_not_a_failure(hospital, worker):
+    order = await hospital.order("threshold", await hospital.store_series(leave_out=(7, 8)))
+
+    await hospital.send(order)
+    outcome = await hospital.outcome(order)
+
+    assert outcome["succeeded"]
+    assert not outcome["usable"]
+    assert "evenly spaced" in outcome["summary"]
+
+
+@pytest.mark.parametrize(
+    ("machine", "again", "reason"),
+    [
+        ("broken", True, "unexpected error: ValueError"),
+        ("refuses", False, "expected something else"),
+        ("hurried", True, "took longer than 2 s"),
+        ("unheard-of", True, "this worker has no machine named 'unheard-of'"),
+    ],
+)
+async def test_a_failure_says_why_without_patient_data_and_whether_to_try_again(
+    hospital, worker, machine, again, reason
+):
+    order = await hospital.order(machine, await hospital.store_series(slices=16))
+
+    await hospital.send(order)
+    outcome = await hospital.outcome(order)
+
+    assert (outcome["succeeded"], outcome["reason"]) == (False, reason)
+    assert hospital.told("task.failed", order)[0]["again"] is again
+    assert "Jane" not in worker.log()
+    assert not list(worker.scratch.iterdir())
+
+
+async def test_a_series_that_is_not_stored_fails_for_good(hospital, worker):
+    order = await hospital.order("threshold", ("1.2.3", "1.2.3.4"))
+
+    await hospital.send(order)
+    outcome = await hospital.outcome(order)
+
+    assert not outcome["succeeded"]
+    assert hospital.told("task.failed", order)[0]["again"] is False
+
+
+async def test_a_killed_decoder_fails_the_attempt_and_the_next_one_succeeds(hospital, worker):
+    order = await hospital.order("threshold", await hospital.store_series())
+    await until(lambda: _true(len(worker.pool_processes()) >= 2), what=lambda: "a warm pool")
+    for process in worker.pool_processes():
+        process.send_signal(signal.SIGSTOP)
+
+    await hospital.send(order)
+    await hospital.lease(order)
+    await until(lambda: _true(list(worker.scratch.glob("*/*.dcm"))), what=lambda: "a download")
+    for process in worker.pool_processes():
+        process.kill()
+    outcome = await hospital.outcome(order)
+    await hospital.send(order.model_copy(update={"attempt": 2}))
+    second = await hospital.outcome(order, attempt=2)
+
+    await until(lambda: _true(bool(hospital.told("task.failed", order))), what=lambda: "the failure told")
+    assert hospital.told("task.failed", order)[0]["again"] is True
+    assert "killed" in outcome["reason"]
+    assert second["succeeded"]
+
+
+async def test_the_run_of_a_cancelled_job_is_stopped_without_an_outcome_and_its_slot_is_free(hospital, worker):
+    order = await hospital.order("slow", await hospital.store_series(slices=16))
+    await hospital.send(order)
+    await hospital.lease(order)
+
+    await hospital.documents["jobs"].update({"_id": order.job_id}, {"$set": {"state": "cancelled"}})
+    next_order = await hospital.order("threshold", await hospital.store_series(slices=16))
+    await hospital.send(next_order)
+    await hospital.outcome(next_order)
+
+    assert await hospital.documents["outcomes"].find_one({"job_id": order.job_id}) is None
+    assert "the job is cancelled" in worker.log()
+    assert not list(worker.scratch.iterdir())
+
+
+async def test_an_order_of_a_job_that_has_ended_is_dropped(hospital, worker):
+    order = await hospital.order("threshold", ("1.2", "1.2.3"))
+    await hospital.documents["jobs"].update({"_id": order.job_id}, {"$set": {"state": "cancelled"}})
+
+    await hospital.send(order)
+    await until(lambda: _is_zero(hospital.waiting_orders()))
+    last = await hospital.order("broken", ("1.2", "1.2.3"))
+    await hospital.send(last)
+    await hospital.outcome(last)
+
+    assert await hospital.documents["leases"].find_one({"job_id": order.job_id}) is None
+
+
+async def test_a_full_worker_leaves_orders_to_an_idle_one(hospital, start_worker):
+    await start_worker().ready()
+    where = await hospital.store_series(slices=16)
+    slow, quick = await hospital.order("slow", where), await hospital.order("threshold", where)
+    await hospital.send(slow)
+    lease = await hospital.lease(slow)
+
+    await hospital.send(quick)
+    await until(lambda: _true(any(beat["busy"] == 1 for beat in hospital.beats())))
+    assert await hospital.waiting_orders() == 1
+    await start_worker().ready()
+    outcome = await hospital.outcome(quick)
+
+    assert outcome["worker"] != lease["worker"]
+
+
+async def test_at_sigterm_a_run_that_takes_too_long_gives_its_lease_up_and_the_worker_says_that_it_drains(
+    hospital, start_worker
+):
+    worker = await start_worker(drain_s="1").ready()
+    order = await hospital.order("slow", await hospital.store_series(slices=16))
+    await hospital.send(order)
+    await hospital.lease(order)
+
+    worker.process.terminate()
+    code = await asyncio.to_thread(worker.process.wait, 30)
+    lease = await hospital.lease(order)
+
+    assert code == 0, worker.log()[-2000:]
+    assert lease["released"]
+    assert lease["until"] <= datetime.now(UTC)
+    assert hospital.beats()[-1]["draining"]
+    assert not list(worker.scratch.iterdir())
+
+
+async def test_at_sigterm_a_run_that_ends_in_time_is_finished_and_told(hospital, start_worker):
+    worker = await start_worker(drain_s="30").ready()
+    order = await hospital.order("threshold", await hospital.store_series())
+    await hospital.send(order)
+    await hospital.lease(order)
+
+    os.killpg(worker.process.pid, signal.SIGTERM)  # as supervisors do: its pool's processes are in the group
+    code = await asyncio.to_thread(worker.process.wait, 40)
+    outcome = await hospital.outcome(order)
+
+    assert code == 0, worker.log()[-2000:]
+    assert outcome["succeeded"]
+
+
+async def test_a_killed_worker_leaves_no_process_and_the_next_clears_its_folder(hospital, start_worker):
+    worker = await start_worker().ready()
+    order = await hospital.order("slow", await hospital.store_series(slices=16))
+    await hospital.send(order)
+    await until(lambda: _true(list(worker.scratch.glob("*/*.dcm"))), what=lambda: "a download")
+    processes = psutil.Process(worker.process.pid).children(recursive=True)
+
+    worker.process.kill()
+    gone, alive = await asyncio.to_thread(psutil.wait_procs, processes, timeout=15)
+    left = list(worker.scratch.iterdir())
+    for folder in left:
+        os.utime(folder, (0, 0))
+    await start_worker().ready()
+
+    assert gone
+    assert not alive
+    assert left
+    await until(lambda: _true(not any(folder.exists() for folder in left)), what=lambda: "an empty scratch folder")
+
+
+async def test_a_report_is_made_of_the_outcome_that_it_needs(hospital, start_worker):
+    await start_worker(pool="default").ready()
+    hospital.pool = "default"
+    where = await hospital.store_series()
+    needed = {"_id": str(uuid.uuid4()), "institution": hospital.institution, "succeeded": True, "summary": "Air."}
+    needed |= {"machine": {"name": "m", "version": "1", "title": "M", "weights_sha256": None}, "files": {}}
+    needed |= {"measurements": [], "findings": [], "limits": ["None."], "remarks": [], "values": {}, "outbox": []}
+    await hospital.documents["outcomes"].insert(needed)
+    need = TaskOutcome(task_id="look", outcome_id=needed["_id"])
+    order = await hospital.order("report", where, task_id="report", needs=(need,))
+    stranger = await hospital.order(
+        "report", where, task_id="report", needs=(TaskOutcome(task_id="x", outcome_id="y"),)
+    )
+
+    await hospital.send(order)
+    await hospital.send(stranger)
+    outcome, refused = await hospital.outcome(order), await hospital.outcome(stranger)
+
+    assert (await hospital.objects.get(outcome["files"]["pdf"][0])).startswith(b"%PDF")
+    assert outcome["values"] == {}
+    assert not refused["succeeded"]
+
+
+async def test_the_lung_machine_measures_the_phantom_through_triton(hospital, worker):
+    order = await hospital.order("lung-ct", await hospital.store_series(slices=60))
+
+    await hospital.send(order)
+    outcome = await hospital.outcome(order)
+
+    assert outcome["succeeded"], outcome.get("reason")
+    assert outcome["usable"], outcome["summary"]
+    assert outcome["values"]["total_lung_volume_ml"] > 1000
+    assert outcome["files"]["seg"]
+
+
+async def _true(value: object) -> object:
+    return value
+
+
+async def _is_zero(count: Awaitable[int]) -> bool:
+    return await count == 0

@@ -1,0 +1,257 @@
+"""Ingest's routes on stores of dictionaries, and small instances to send to them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import pytest
+from fastapi import FastAPI, Request
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filewriter import dcmwrite
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from radbus_contracts.facts import Source
+from radbus_dicom.reading import Header
+from radbus_ingest.adapters.bodies import BodyReader
+from radbus_ingest.adapters.records import Touch
+from radbus_ingest.adapters.routes import IntakeRoutes
+from radbus_ingest.adapters.spool import Room
+from radbus_ingest.domain.completeness import CompletenessRules
+from radbus_ingest.domain.limits import Limits
+from radbus_ingest.domain.outcomes import Stored
+from radbus_ingest.handlers.admitting import Gate
+from radbus_ingest.handlers.receiving import Receiver
+from radbus_ingest.handlers.storing import InstanceStorer
+from radbus_ingest.handlers.touching import Toucher
+from radbus_runtime.auth import Principal, UnauthenticatedError
+from radbus_runtime.http import create_api
+from radbus_storage.errors import StoreUnavailableError
+
+LIMITS = Limits(
+    request_bytes=1_000_000,
+    part_bytes=100_000,
+    part_count=50,
+    zip_entry_count=20,
+    zip_inflated_bytes=500_000,
+    zip_ratio=200,
+)
+STUDY = "1.2.3"
+
+
+class Stores:
+    """Both stores in memory; `away` names those that do not answer."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.records: dict[tuple[str, str], tuple[str, Header]] = {}
+        self.series: list[tuple[Touch, str]] = []
+        self.studies: list[Touch] = []
+        self.away: set[str] = set()
+        self.puts = 0
+        self.puts_until_away: int | None = None
+
+    async def put(self, key: str, data: bytes | BinaryIO, *, size_bytes: int, content_type: str = "") -> None:
+        if self.puts == self.puts_until_away:
+            self.away.add("objects")
+        self._raise_if_away("objects")
+        content = data if isinstance(data, bytes) else data.read(size_bytes)
+        assert len(content) == size_bytes
+        self.puts += 1
+        self.objects[key] = content
+
+    async def content_of(self, institution: str, sop_instance_uid: str) -> str | None:
+        self._raise_if_away("records")
+        found = self.records.get((institution, sop_instance_uid))
+        return None if found is None else found[0]
+
+    async def add(self, institution: str, header: Header, *, object_key: str, size_bytes: int, sha256: str) -> bool:
+        self._raise_if_away("records")
+        assert hashlib.sha256(self.objects[object_key]).hexdigest() == sha256
+        key = (institution, header.sop_instance_uid)
+        return self.records.setdefault(key, (sha256, header))[1] is header
+
+    async def count(self, institution: str, series_instance_uid: str) -> int:
+        return sum(
+            key[0] == institution and header.series_instance_uid == series_instance_uid
+            for key, (_, header) in self.records.items()
+        )
+
+    async def touch_series(self, touch: Touch, series_instance_uid: str, modality: str) -> None:
+        self._raise_if_away("series")
+        self.series.append((touch, series_instance_uid))
+
+    async def touch_study(self, touch: Touch) -> None:
+        self._raise_if_away("studies")
+        self.studies.append(touch)
+
+    def _raise_if_away(self, name: str) -> None:
+        if name in self.away:
+            raise StoreUnavailableError(f"{name} is away")
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Ingest:
+    """The routes, what they write to, and a client that sends a body in pieces."""
+
+    api: FastAPI
+    stores: Stores
+    room: Room
+    told: list[Stored] = field(default_factory=list)
+
+    async def post(
+        self,
+        path: str,
+        body: bytes,
+        content_type: str | None,
+        *,
+        piece_bytes: int = 1000,
+        disconnect: bool = False,
+        **headers: str,
+    ) -> Answer:
+        given = {"authorization": "Token right", **{k.replace("_", "-"): v for k, v in headers.items()}}
+        if content_type is not None:
+            given["content-type"] = content_type
+        pieces = [body[at : at + piece_bytes] for at in range(0, len(body), piece_bytes)] or [b""]
+        messages: list[dict[str, Any]] = [{"type": "http.request", "body": p, "more_body": True} for p in pieces]
+        messages.append(
+            {"type": "http.disconnect"} if disconnect else {"type": "http.request", "body": b"", "more_body": False}
+        )
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "asgi": {"version": "3.0"},
+            "method": "POST",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "server": ("ingest", 80),
+            "headers": [(k.lower().encode(), v.encode()) for k, v in given.items()],
+        }
+        await self.api(scope, receive, send)
+        start = next(message for message in sent if message["type"] == "http.response.start")
+        return Answer(
+            start["status"],
+            {k.decode(): v.decode() for k, v in start["headers"]},
+            b"".join(message.get("body", b"") for message in sent if message["type"] == "http.response.body"),
+        )
+
+
+async def _authenticate(request: Request) -> Principal:
+    if request.headers.get("authorization") != "Token right":
+        raise UnauthenticatedError("Invalid token.")
+    return Principal("hospital", "scanner", ("allowed",))
+
+
+@pytest.fixture
+def make_ingest() -> Callable[..., Ingest]:
+    """Make ingest with limits and rules of the test's own."""
+
+    def make(*, limits: Limits = LIMITS, rules: CompletenessRules | None = None, requests: int = 5) -> Ingest:
+        stores = Stores()
+        room = Room(memory_bytes=20_000, part_memory_bytes=5_000)
+        bodies = BodyReader(room, limits, idle_s=5)
+        told: list[Stored] = []
+        toucher = Toucher(
+            rules or CompletenessRules(quiet_s=5, study_quiet_s=5),
+            touch_series=stores.touch_series,
+            touch_study=stores.touch_study,
+            count=stores.count,
+            complete_soon=lambda: None,
+        )
+        receiver = Receiver(
+            InstanceStorer(stores, stores),
+            toucher,
+            limits=limits,
+            new_spool=bodies.new_spool,
+            parts_at_a_time=3,
+            tell_stored=lambda _, stored: told.append(stored),
+        )
+        routes = IntakeRoutes(
+            receiver,
+            bodies,
+            authenticate=_authenticate,
+            gate=Gate(room, requests=requests, waiting_bytes=1_000_000),
+            count=stores.count,
+            dicomweb_url="https://pacs.example/dicomweb/",
+        )
+        api = create_api("ingest", description="")
+        api.include_router(routes.router())
+        return Ingest(api, stores, room, told)
+
+    return make
+
+
+@pytest.fixture
+def ingest(make_ingest: Callable[..., Ingest]) -> Ingest:
+    """Ingest with small limits."""
+    return make_ingest()
+
+
+@pytest.fixture
+def make_instance() -> Callable[..., bytes]:
+    """Make a small CT instance; keyword arguments set elements."""
+
+    def make(number: int = 1, *, study: str = STUDY, series: str = "1.2.3.4", side: int = 16, **elements: Any) -> bytes:
+        ds = Dataset()
+        ds.SOPClassUID = CTImageStorage
+        ds.SOPInstanceUID = f"{series}.{number}"
+        ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.Modality = study, series, "CT"
+        ds.PatientID, ds.PatientName, ds.InstanceNumber = "SECRET-ID", "Secret^Name", number
+        ds.Rows = ds.Columns = side
+        ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 0
+        for keyword, value in elements.items():
+            setattr(ds, keyword, value)
+        ds.PixelData = bytes(side * side * 2)
+        ds.file_meta = FileMetaDataset()
+        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        buffer = io.BytesIO()
+        dcmwrite(buffer, ds, enforce_file_format=True)
+        return buffer.getvalue()
+
+    return make
+
+
+@pytest.fixture
+def multipart() -> Callable[..., bytes]:
+    """Write a multipart body of (field name, content) pairs."""
+
+    def write(*parts: tuple[str, bytes], boundary: str = "b", end: bool = True) -> bytes:
+        body = b""
+        for name, content in parts:
+            head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
+            body += head.encode() + content + b"\r\n"
+        return body + (f"--{boundary}--\r\n".encode() if end else b"")
+
+    return write
+
+
+@pytest.fixture
+def source() -> Source:
+    """Where a test's instances come from."""
+    return Source(dialect="upload", workspace="ward", token_name="scanner")

@@ -1,0 +1,144 @@
+"""What every service answers alike to bad forms, large bodies and strange sources, and what it may log of a request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from fastapi import Depends
+from fastapi.testclient import TestClient
+from pydantic import BaseModel
+from radbus_contracts.errors import PermanentError
+from radbus_runtime.auth import (
+    InstitutionNameError,
+    Principal,
+    create_token,
+    digest,
+    token_authentication,
+)
+from radbus_runtime.http import create_api, id_for_log
+
+LIMIT_BYTES = 1000
+NOW = datetime.now(UTC)
+
+
+class Question(BaseModel):
+    """A body of a known form."""
+
+    series: list[dict[str, str]]
+
+
+class Tokens:
+    """Tokens in memory."""
+
+    def __init__(self, **records: dict[str, Any]) -> None:
+        self.records = {digest(token): record for token, record in records.items()}
+
+    async def find_one(self, where: dict[str, str]) -> dict[str, Any] | None:
+        return self.records.get(where["_id"])
+
+    async def insert(self, document: dict[str, Any]) -> None:
+        self.records[document["_id"]] = document
+
+
+def record(*sources: str, expires_at: datetime | None = None) -> dict[str, Any]:
+    return {"institution": "north", "name": "ct", "sources": list(sources), "expires_at": expires_at}
+
+
+@pytest.fixture
+def client() -> Iterator[TestClient]:
+    tokens = Tokens(any=record(), ward=record("ward"), old=record(expires_at=NOW - timedelta(seconds=1)))
+    api = create_api("test", description="", body_limit_bytes=LIMIT_BYTES)
+    caller = Depends(token_authentication(tokens))  # type: ignore[arg-type]
+
+    @api.post("/questions")
+    async def ask(question: Question, _: Principal = caller) -> int:
+        return len(question.series)
+
+    @api.get("/refused")
+    async def refused() -> None:
+        raise PermanentError("expected a UID")
+
+    with TestClient(api, headers={"Authorization": "Token any"}, raise_server_exceptions=False) as made:
+        yield made
+
+
+@pytest.mark.parametrize("body", ['{"series": ["DOE^JANE"]}', '{"series": {"PatientName": "DOE^JANE"}}', '{"DOE^JANE'])
+def test_a_body_of_another_form_is_answered_by_what_was_expected_and_not_by_what_was_given(client, body):
+    answer = client.post("/questions", content=body, headers={"Content-Type": "application/json"})
+
+    assert answer.status_code == 422
+    assert answer.json()["success"] is False
+    assert answer.json()["message"]
+    assert "DOE" not in answer.text
+
+
+def test_text_that_no_encoding_can_hold_is_a_bad_form_and_no_error(client):
+    body = b'{"series": [{"\\ud800": 3}]}'
+
+    answer = client.post("/questions", content=body, headers={"Content-Type": "application/json"})
+
+    assert answer.status_code == 422
+    assert "series.0" in answer.json()["message"]
+
+
+def test_what_a_route_refuses_for_good_is_400_with_its_reason(client):
+    answer = client.get("/refused")
+
+    assert answer.status_code == 400
+    assert answer.json() == {"success": False, "message": "expected a UID"}
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_body_above_the_limit_is_413_before_it_is_in_memory_and_without_a_token(client, declared):
+    body = b"[" + b" " * LIMIT_BYTES + b"]"
+    content = body if declared else iter([body[:600], body[600:]])
+
+    answer = client.post(
+        "/questions", content=content, headers={"Authorization": "", "Content-Type": "application/json"}
+    )
+
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("token", "source", "status"),
+    [
+        ("any", "anything", 200),
+        ("any", "x" * 129, 403),
+        ("ward", "ward", 200),
+        ("ward", "", 200),
+        ("ward", "theatre", 403),
+        ("old", "", 401),
+        ("none", "", 401),
+    ],
+)
+def test_every_route_takes_only_a_valid_token_and_a_source_of_its_own(client, token, source, status):
+    headers = {"Authorization": f"Bearer {token}", "Source": source}
+
+    answer = client.post("/questions", json={"series": []}, headers=headers)
+
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a b", "ä", "a" * 65, "a\n", "-a"])
+def test_an_institution_has_a_name_that_no_path_can_be_made_of(name):
+    tokens = Tokens()
+
+    with pytest.raises(InstitutionNameError, match="letters"):
+        asyncio.run(create_token(tokens, institution=name, name="t"))  # type: ignore[arg-type]
+
+    assert tokens.records == {}
+
+
+@pytest.mark.parametrize("given", ["1.2.840.10008", "0.1", "1" * 64, "6f1a6e3c-0c6b-5d55-9d3c-3a51f7a3c0d1"])
+def test_uids_and_ids_are_logged_as_they_are(given):
+    assert id_for_log(given) == given
+
+
+@pytest.mark.parametrize("given", ["", "DOE^JANE", "1234567", "1.2\n", "1." * 33 + "1", "1.2.x", "1" * 63, "1.\u0663"])
+def test_what_may_be_a_name_or_a_patients_number_is_not_logged(given):
+    assert id_for_log(given) == "other"

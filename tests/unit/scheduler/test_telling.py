@@ -1,0 +1,81 @@
+"""What is told when a job changes."""
+
+from __future__ import annotations
+
+import json
+
+from radbus_contracts.facts import TaskSpec
+from radbus_runtime.events import Teller
+from radbus_scheduler.adapters.job_documents import job_document, job_of
+from radbus_scheduler.domain.changes import cancelled, succeeded
+from radbus_scheduler.domain.job import Job
+from radbus_scheduler.handlers.telling import messages_of
+
+from tests.unit.scheduler.builders import T0, given, in_flight, job, succeeded_fact
+
+TELLER = Teller("scheduler")
+CHAIN = (TaskSpec(id="a", machine="m"), TaskSpec(id="b", machine="report", needs=("a",)))
+
+
+def told(before: Job | None, after: Job) -> list[tuple[str, dict[str, object]]]:
+    return [(each.routing_key, json.loads(each.body)["data"]) for each in messages_of(TELLER, before, after)]
+
+
+def test_a_new_job_that_can_run_tells_nothing():
+    assert told(None, job()) == []
+
+
+def test_a_new_job_that_can_never_run_tells_that_it_has_failed():
+    ((key, data),) = told(None, job(TaskSpec(id="a", machine="gone")))
+
+    assert key == "job.failed.v1"
+    assert (data["cancelled"], data["task_id"]) == (False, None)
+
+
+def test_a_dispatched_task_is_an_order_to_its_pool_with_the_outcomes_that_it_needs():
+    first = given(succeeded(in_flight(job(*CHAIN)), succeeded_fact(), T0))
+
+    ((pool, order),) = told(first, in_flight(first, "b"))
+
+    assert pool == "default"
+    assert (order["task_id"], order["attempt"]) == ("b", 1)
+    assert order["needs"] == [{"task_id": "a", "outcome_id": "job/a/1"}]
+
+
+def test_the_same_change_made_twice_tells_the_same_ids():
+    before, after = job(), in_flight(job())
+
+    assert [each.id for each in messages_of(TELLER, before, after)] == [
+        each.id for each in messages_of(TELLER, before, after)
+    ]
+
+
+def test_the_last_success_tells_that_the_job_is_complete():
+    before = in_flight(job())
+
+    ((key, data),) = told(before, given(succeeded(before, succeeded_fact(), T0)))
+
+    assert key == "job.completed.v1"
+    assert data["outcomes"] == [{"task_id": "a", "outcome_id": "job/a/1"}]
+
+
+def test_a_cancelled_job_tells_a_failure_that_is_marked_as_cancelled():
+    before = in_flight(job())
+
+    ((key, data),) = told(before, given(cancelled(before, "not wanted", T0)))
+
+    assert key == "job.failed.v1"
+    assert (data["cancelled"], data["reason"]) == (True, "not wanted")
+
+
+def test_a_job_comes_back_from_its_record_as_it_was():
+    before = in_flight(job(*CHAIN, traceparent="00-1-2-01"))
+
+    assert job_of(job_document(before)) == before
+
+
+def test_a_record_with_fields_of_a_newer_version_can_still_be_read():
+    document = job_document(job())
+    document["tasks"][0]["colour"] = "blue"
+
+    assert job_of(document) == job()

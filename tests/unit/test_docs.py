@@ -1,0 +1,64 @@
+"""The documents name things that exist."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NAME = re.compile(r"`(radbus_[a-z]+(?:\.[A-Za-z_]+)*)`")
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
+
+
+def names(page: str) -> list[str]:
+    return sorted(set(NAME.findall((ROOT / "docs" / page).read_text())))
+
+
+@pytest.mark.parametrize("name", names("one-series.md") + names("architecture.md"))
+def test_a_name_in_the_guides_exists(name):
+    module, rest = name, []
+    while not _is_module(module):
+        module, _, last = module.rpartition(".")
+        rest.insert(0, last)
+        assert module, f"{name} does not exist"
+    found = importlib.import_module(module)
+
+    for part in rest:
+        assert hasattr(found, part), f"{name} does not exist"
+        found = getattr(found, part)
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
+def test_a_decision_names_what_holds_it_and_that_exists(page):
+    held_by = page.read_text().partition("**Held by.**")[2]
+    places = re.findall(r"`((?:tests/|pyproject)[^`:]*)(?:::(\w+))?`", held_by)
+
+    assert places, "expected **Held by.** with a path"
+    for path, test in places:
+        assert (ROOT / path).exists(), path
+        assert not test or f"def {test}(" in (ROOT / path).read_text(), test
+
+
+def test_every_decision_is_listed():
+    index = (ROOT / "docs" / "decisions" / "README.md").read_text()
+
+    assert all(page.name in index for page in DECISIONS)
+
+
+def test_the_page_of_settings_is_made_from_the_code():
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+
+    assert generate.settings_page() == (ROOT / "docs" / "settings.md").read_text(), "run `make docs`"
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
