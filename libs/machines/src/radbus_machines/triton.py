@@ -31,7 +31,8 @@ log = structlog.get_logger(__name__)
 
 SHARED_FROM_BYTES = 1024 * 1024
 CONTROL_TIMEOUT_S = 5.0
-CANARY_TIMEOUT_S = 1.0
+# Triton looks once a second whether the process it waits for still lives.
+CANARY_TIMEOUT_S = 2.5
 _LOAD_TIMEOUT_S = 60.0
 _STUB_IS_DEAD = "is not healthy"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
@@ -85,14 +86,17 @@ class TritonClient:
         try:
             if not await self.connection.is_server_ready(client_timeout=CONTROL_TIMEOUT_S):
                 return "Triton is not ready"
-            for name in models:
-                if not await self.connection.is_model_ready(name, client_timeout=CONTROL_TIMEOUT_S):
-                    return f"model {name} is not ready"
-                if await self._is_dead(name):
-                    await self.heal(name)
-                    return f"the process of model {name} had died; it is loaded anew"
+            found = await asyncio.gather(*(self._check_model(name) for name in models))
         except InferenceServerException as error:
             return f"Triton does not answer ({_status(error)})"
+        return next((wrong for wrong in found if wrong), None)
+
+    async def _check_model(self, name: str) -> str | None:
+        if not await self.connection.is_model_ready(name, client_timeout=CONTROL_TIMEOUT_S):
+            return f"model {name} is not ready"
+        if await self._is_dead(name):
+            await self.heal(name)
+            return f"the process of model {name} had died; it is loaded anew"
         return None
 
     async def _is_dead(self, model: str) -> bool:
