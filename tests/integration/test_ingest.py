@@ -23,7 +23,7 @@ from pydicom.filewriter import dcmwrite
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from radbus_contracts.identity import record_id
 from radbus_contracts.topology import EVENTS
-from radbus_runtime.auth import create_token
+from radbus_runtime.auth.tokens import create_token
 from radbus_storage import records
 from radbus_storage.documents import Documents
 from radbus_storage.objects import ObjectStore

@@ -43,7 +43,7 @@ from radbus_contracts.topology import (
     SERIES_UNROUTED,
     Fact,
 )
-from radbus_runtime.auth import create_token
+from radbus_runtime.auth.tokens import create_token
 from radbus_runtime.events import Outgoing, Teller
 from radbus_storage import records
 from radbus_storage.documents import Documents

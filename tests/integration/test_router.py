@@ -24,7 +24,7 @@ from radbus_contracts.facts import (
 )
 from radbus_contracts.identity import job_id, record_id
 from radbus_contracts.topology import EVENTS, JOB_REQUESTED, SERIES_COMPLETED, SERIES_UNROUTED, STUDY_COMPLETED, Fact
-from radbus_runtime.auth import create_token
+from radbus_runtime.auth.tokens import create_token
 from radbus_runtime.events import Outgoing, Teller
 from radbus_storage import records
 from radbus_storage.documents import Documents

@@ -16,7 +16,7 @@ from radbus_cli.local.stack import LocalStack
 from radbus_contracts import facts, topology
 from radbus_contracts.facts import Priority, TaskSpec
 from radbus_contracts.orders import RunTaskV1
-from radbus_runtime.auth import create_token
+from radbus_runtime.auth.tokens import create_token
 from radbus_runtime.events import Teller
 from radbus_runtime.service import Service
 from radbus_scheduler.settings import SchedulerSettings

@@ -46,7 +46,7 @@ async def create_in(
     days: int | None = None,
 ) -> str:
     """Make a token in the database that `environment` names."""
-    from radbus_runtime.auth import create_token
+    from radbus_runtime.auth.tokens import create_token
     from radbus_storage.documents import Documents
     from radbus_storage.records import TOKENS
     from radbus_storage.settings import DocumentSettings

@@ -27,7 +27,7 @@ from radbus_ingest.handlers.admitting import Gate
 from radbus_ingest.handlers.receiving import Receiver
 from radbus_ingest.handlers.storing import InstanceStorer
 from radbus_ingest.handlers.touching import Toucher
-from radbus_runtime.auth import Principal, UnauthenticatedError
+from radbus_runtime.auth.principal import Principal, UnauthenticatedError
 from radbus_runtime.http import create_api
 from radbus_storage.errors import StoreUnavailableError
 
@@ -194,7 +194,7 @@ def make_ingest() -> Callable[..., Ingest]:
         routes = IntakeRoutes(
             receiver,
             bodies,
-            authenticate=_authenticate,
+            requires=lambda _: _authenticate,
             gate=Gate(room, requests=requests, waiting_bytes=1_000_000),
             count=stores.count,
             dicomweb_url="https://pacs.example/dicomweb/",

@@ -10,7 +10,7 @@ from fastapi import Request
 from fastapi.testclient import TestClient
 from radbus_router.adapters.use_case_files import load_use_cases
 from radbus_router.handlers.requests import use_case_routes
-from radbus_runtime.auth import Principal, UnauthenticatedError
+from radbus_runtime.auth.principal import Principal, UnauthenticatedError
 from radbus_runtime.http import create_api
 
 from tests.unit.router.builders import CHEST_CT, use_case
@@ -28,7 +28,7 @@ async def by_header(request: Request) -> Principal:
 def client() -> TestClient:
     of_study = use_case(use_case="ct_and_mr", scope="study", when={"two": "size(study.series) == 2"})
     api = create_api("router", description="")
-    api.include_router(use_case_routes([*QCT, of_study], by_header))
+    api.include_router(use_case_routes([*QCT, of_study], lambda _: by_header))
     return TestClient(api, headers={"Authorization": "Token good"})
 
 

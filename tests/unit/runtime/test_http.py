@@ -12,13 +12,9 @@ from fastapi import Depends
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 from radbus_contracts.errors import PermanentError
-from radbus_runtime.auth import (
-    InstitutionNameError,
-    Principal,
-    create_token,
-    digest,
-    token_authentication,
-)
+from radbus_runtime.auth.authenticator import Authenticator
+from radbus_runtime.auth.principal import AccessScope, Principal
+from radbus_runtime.auth.tokens import InstitutionNameError, create_token, digest
 from radbus_runtime.http import create_api, id_for_log
 
 LIMIT_BYTES = 1000
@@ -52,7 +48,7 @@ def record(*sources: str, expires_at: datetime | None = None) -> dict[str, Any]:
 def client() -> Iterator[TestClient]:
     tokens = Tokens(any=record(), ward=record("ward"), old=record(expires_at=NOW - timedelta(seconds=1)))
     api = create_api("test", description="", body_limit_bytes=LIMIT_BYTES)
-    caller = Depends(token_authentication(tokens))  # type: ignore[arg-type]
+    caller = Depends(Authenticator({"tokens": tokens}, None).requires(AccessScope.READ))  # type: ignore[arg-type]
 
     @api.post("/questions")
     async def ask(question: Question, _: Principal = caller) -> int:

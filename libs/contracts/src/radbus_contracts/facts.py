@@ -31,6 +31,7 @@ class Scope(StrEnum):
 
     SERIES = "series"
     STUDY = "study"
+    ARCHIVE = "archive"  # the instances of an uploaded zip, which are no records and are erased after the job
 
 
 class TriageStatus(StrEnum):
@@ -92,6 +93,9 @@ class TaskSpec(Payload):
     id: str
     machine: str
     needs: tuple[str, ...] = ()
+    channels: dict[str, str] = Field(
+        default_factory=dict, description="SeriesInstanceUID by channel, for a machine with several inputs."
+    )
 
 
 class JobRequestedV1(Payload):
@@ -110,6 +114,9 @@ class JobRequestedV1(Payload):
     tasks: tuple[TaskSpec, ...] = Field(min_length=1)
     critical_when: str | None = Field(default=None, description="CEL over the tasks' values.")
     run: int = Field(default=1, ge=1, description="Counts the times that this job was asked for again.")
+    archive: str | None = Field(
+        default=None, description="Object key of a zip with a folder a channel; then there are no series."
+    )
 
 
 class SeriesUnroutedV1(Payload):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from pydantic import Field
+
 from radbus_contracts.envelope import Payload
 from radbus_contracts.facts import TaskOutcome
 
@@ -20,4 +22,6 @@ class RunTaskV1(Payload):
     study_instance_uid: str
     series_instance_uids: tuple[str, ...]
     needs: tuple[TaskOutcome, ...] = ()
+    channels: dict[str, str] = Field(default_factory=dict)
+    archive: str | None = None
     finish_by: datetime

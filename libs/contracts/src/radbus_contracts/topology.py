@@ -92,6 +92,8 @@ def _facts(service: str, fact: Fact, *, expires_s: int | None = None) -> Queue:
     return Queue(f"{service}.{noun}-{past}", EVENTS, fact.routing_key, expires_s)
 
 
+INGEST_JOB_COMPLETED = _facts("ingest", JOB_COMPLETED)
+INGEST_JOB_FAILED = _facts("ingest", JOB_FAILED)
 ROUTER_SERIES_COMPLETED = _facts("router", SERIES_COMPLETED)
 ROUTER_STUDY_COMPLETED = _facts("router", STUDY_COMPLETED)
 SCHEDULER_JOB_REQUESTED = _facts("scheduler", JOB_REQUESTED)
@@ -108,6 +110,8 @@ RESULTS_JOB_COMPLETED = _facts("results", JOB_COMPLETED)
 RESULTS_JOB_FAILED = _facts("results", JOB_FAILED)
 
 QUEUES: Final = (
+    INGEST_JOB_COMPLETED,
+    INGEST_JOB_FAILED,
     ROUTER_SERIES_COMPLETED,
     ROUTER_STUDY_COMPLETED,
     SCHEDULER_JOB_REQUESTED,

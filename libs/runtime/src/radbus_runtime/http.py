@@ -14,10 +14,10 @@ from radbus_contracts.errors import PermanentError, TransientError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from radbus_runtime.auth import ForbiddenError, UnauthenticatedError
+from radbus_runtime.auth.principal import ForbiddenError, UnauthenticatedError
+from radbus_runtime.dialects import RETRY_AFTER_S
 from radbus_runtime.tracing import continued
 
-RETRY_AFTER_S = 5
 JSON_BODY_LIMIT_BYTES: Final = 8 * 1024 * 1024
 _FAULTS_SHOWN: Final = 20
 _ID: Final = re.compile(r"(?=.{1,64}$)\d+(\.\d+)+|\d{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)

@@ -8,7 +8,9 @@ from typing import Any, Final, TypedDict
 INSTANCES: Final = "instances"  # ingest
 SERIES: Final = "series"  # ingest
 STUDIES: Final = "studies"  # ingest
+RUNS: Final = "runs"  # ingest
 ROUTINGS: Final = "routings"  # router
+WISHES: Final = "wishes"  # router
 JOBS: Final = "jobs"  # scheduler
 WORKERS: Final = "workers"  # scheduler
 TURNS: Final = "turns"  # scheduler
@@ -16,7 +18,8 @@ LEASES: Final = "leases"  # worker
 OUTCOMES: Final = "outcomes"  # worker
 INFERENCES: Final = "inferences"  # results
 CASES: Final = "cases"  # results
-TOKENS: Final = "tokens"  # the operator's command
+TOKENS: Final = "tokens"  # the operator's command; every service writes when one was last used
+USERS: Final = "users"  # the operator's command
 
 
 class InstanceRecord(TypedDict):
@@ -75,6 +78,30 @@ class StudyRecord(TypedDict):
     outbox: list[dict[str, Any]]
 
 
+class RunRecord(TypedDict):
+    """`runs`: one run of a model on an uploaded zip, by the inferencing API; `_id` is the run's and its job's id."""
+
+    _id: str
+    institution: str
+    model_id: str
+    machine: str
+    sha256: str  # of the zip
+    window: str  # with institution, model and sha256 unique: a start that is repeated soon finds the run
+    archive: str  # object key of the zip; erased once the job ended
+    size_bytes: int
+    started_at: datetime
+    ended_at: datetime | None
+    outbox: list[dict[str, Any]]
+
+
+class WishRecord(TypedDict):
+    """`wishes`: somebody asked for the computation of what is not routed yet; `_id` is institution/UID."""
+
+    _id: str
+    institution: str
+    asked_at: datetime
+
+
 class RoutingRecord(TypedDict):
     """`routings`: what was decided for one revision of a series or study, and why."""
 
@@ -100,6 +127,7 @@ class TaskRecord(TypedDict):
     machine: str
     pool: str
     needs: list[str]
+    channels: dict[str, str]  # SeriesInstanceUID by channel
     state: str  # waiting | ready | dispatched | running | succeeded | failed | cancelled
     attempt: int
     max_attempts: int
@@ -130,6 +158,7 @@ class JobRecord(TypedDict):
     revision: int
     priority: str
     critical_when: str | None
+    archive: str | None  # object key of an uploaded zip, in the place of series
     state: str  # active | completed | failed | cancelled
     tasks: list[TaskRecord]
     requested_at: datetime

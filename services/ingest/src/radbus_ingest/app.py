@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from radbus_runtime.auth import token_authentication
+from radbus_runtime.auth.authenticator import Authenticator
 from radbus_runtime.bus import Bus
 from radbus_runtime.events import Teller
 from radbus_runtime.http import create_api
 from radbus_runtime.outbox import OutboxRelay
 from radbus_runtime.service import Service
-from radbus_storage import records
 from radbus_storage.documents import Documents
 from radbus_storage.objects import ObjectStore
 
@@ -61,7 +60,7 @@ def create_app(settings: IngestSettings) -> Service:
     routes = IntakeRoutes(
         receiver,
         bodies,
-        authenticate=token_authentication(documents[records.TOKENS]),
+        requires=Authenticator(documents, settings).requires,
         gate=Gate(room, requests=settings.requests_limit, waiting_bytes=settings.in_flight_limit_bytes),
         count=instances.count,
         dicomweb_url=settings.dicomweb_url,

@@ -7,10 +7,11 @@ from fastapi.responses import JSONResponse
 from radbus_contracts import topology
 from radbus_contracts.errors import TransientError
 from radbus_contracts.facts import JobCompletedV1, JobFailedV1, JobRequestedV1, SeriesCompletedV1, SeriesUnroutedV1
-from radbus_runtime.auth import token_authentication
+from radbus_runtime.auth.authenticator import Authenticator
 from radbus_runtime.bus import Bus
+from radbus_runtime.dialects import RETRY_AFTER_S
 from radbus_runtime.events import Teller
-from radbus_runtime.http import RETRY_AFTER_S, create_api
+from radbus_runtime.http import create_api
 from radbus_runtime.outbox import OutboxRelay
 from radbus_runtime.service import Service
 from radbus_storage import records
@@ -47,10 +48,10 @@ def create_app(settings: ResultsSettings) -> Service:
 
     limits = ArchiveLimits(settings.archive_limit_bytes, settings.archives_at_once, settings.scratch_dir)
     archives = SeriesArchives(documents[records.INSTANCES], objects, limits)
-    authenticate = token_authentication(documents[records.TOKENS])
+    requires = Authenticator(documents, settings).requires
     api = _create_api()
-    api.include_router(result_routes(ResultsReader(cases, inferences, others, sign=sign), authenticate))
-    api.include_router(inference_routes(InferencesReader(inferences, archives, sign=sign), authenticate))
+    api.include_router(result_routes(ResultsReader(cases, inferences, others, sign=sign), requires))
+    api.include_router(inference_routes(InferencesReader(inferences, archives, sign=sign), requires))
     return Service(
         name=NAME,
         settings=settings,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from radbus_contracts.facts import SeriesCompletedV1, StudyCompletedV1
 from radbus_contracts.topology import ROUTER_SERIES_COMPLETED, ROUTER_STUDY_COMPLETED
-from radbus_runtime.auth import token_authentication
+from radbus_runtime.auth.authenticator import Authenticator
 from radbus_runtime.bus import Bus
 from radbus_runtime.events import Teller
 from radbus_runtime.http import create_api
@@ -39,7 +39,7 @@ def create_app(settings: RouterSettings) -> Service:
     bus.subscribe(ROUTER_SERIES_COMPLETED, SeriesCompletedV1, handlers.on_series_completed)
     bus.subscribe(ROUTER_STUDY_COMPLETED, StudyCompletedV1, handlers.on_study_completed)
     api = create_api("router", description="Which AI use cases there are, and which of them a series is for.")
-    api.include_router(use_case_routes(use_cases, token_authentication(documents[records.TOKENS])))
+    api.include_router(use_case_routes(use_cases, Authenticator(documents, settings).requires))
     return Service(
         name="router",
         settings=settings,

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from radbus_contracts import facts, topology
 from radbus_machines.manifest import load_manifests
-from radbus_runtime.auth import token_authentication
+from radbus_runtime.auth.authenticator import Authenticator
 from radbus_runtime.bus import Bus
 from radbus_runtime.events import Teller
 from radbus_runtime.http import create_api
@@ -66,7 +66,7 @@ def create_app(settings: SchedulerSettings) -> Service:
     return Service(
         name="scheduler",
         settings=settings,
-        api=_api(documents, jobs, ledger),
+        api=_api(documents, settings, jobs, ledger),
         bus=bus,
         documents=documents,
         indexes=[(jobs.collection, JOB_INDEXES), (documents[records.WORKERS], WORKER_INDEXES)],
@@ -89,9 +89,9 @@ def _subscribe(bus: Bus, requests: JobRequests, tasks: TaskFacts) -> None:
     bus.subscribe(topology.SCHEDULER_TASK_FAILED, facts.TaskFailedV1, tasks.on_failed)
 
 
-def _api(documents: Documents, jobs: Jobs, ledger: Ledger) -> FastAPI:
+def _api(documents: Documents, settings: SchedulerSettings, jobs: Jobs, ledger: Ledger) -> FastAPI:
     api = create_api("scheduler", description="Turns a job into tasks in order and gives them to workers.")
-    api.include_router(job_routes(jobs, ledger, token_authentication(documents[records.TOKENS])))
+    api.include_router(job_routes(jobs, ledger, Authenticator(documents, settings).requires))
     api.add_exception_handler(CursorError, _bad_request)
     return api
 

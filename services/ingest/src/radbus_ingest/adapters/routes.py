@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from radbus_contracts.facts import Dialect, Source
-from radbus_runtime.auth import Authenticate
+from radbus_runtime.auth.principal import AccessScope, Requires
 
 from radbus_ingest.adapters.bodies import BodyForm, BodyKind, BodyReader, body_kind
 from radbus_ingest.adapters.stow_answers import JSON_TYPE, XML_TYPE, stow_answer, stow_fault
@@ -55,14 +55,14 @@ class IntakeRoutes:
         receiver: Receiver,
         bodies: BodyReader,
         *,
-        authenticate: Authenticate,
+        requires: Requires,
         gate: Gate,
         count: Count,
         dicomweb_url: str | None,
     ) -> None:
         self._receiver = receiver
         self._bodies = bodies
-        self._authenticate = authenticate
+        self._authenticate = requires(AccessScope.STORE)
         self._gate = gate
         self._count = count
         self._dicomweb_url = dicomweb_url
@@ -117,7 +117,7 @@ class IntakeRoutes:
         principal.require_source(workspace)
         return Arrival(
             institution=principal.institution,
-            source=Source(dialect=dialect, workspace=workspace, token_name=principal.token_name),
+            source=Source(dialect=dialect, workspace=workspace, token_name=principal.name),
             study_instance_uid=study_instance_uid,
             says_complete=request.headers.get("x-series-complete", "").strip().lower() == "true",
         )

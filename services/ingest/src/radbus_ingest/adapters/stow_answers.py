@@ -7,7 +7,7 @@ from typing import Any, Final
 from xml.etree import ElementTree as ET
 
 from fastapi import Response
-from radbus_runtime.http import RETRY_AFTER_S
+from radbus_runtime.dialects import RETRY_AFTER_S
 
 from radbus_ingest.domain.limits import BodyError
 from radbus_ingest.domain.outcomes import Instance, Receipt, Refused, Stored

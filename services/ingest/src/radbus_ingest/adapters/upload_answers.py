@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
-from radbus_runtime.http import RETRY_AFTER_S
+from radbus_runtime.dialects import RETRY_AFTER_S
 
 from radbus_ingest.domain.limits import BodyError
 from radbus_ingest.domain.outcomes import Outcome, Receipt, Refused, Stored

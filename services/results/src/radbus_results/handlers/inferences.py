@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from radbus_contracts.errors import PermanentError
 from radbus_contracts.facts import TriageStatus
-from radbus_runtime.auth import Authenticate, Principal
+from radbus_runtime.auth.principal import AccessScope, Principal, Requires
 from radbus_runtime.http import id_for_log
 
 from radbus_results.adapters.inferences import Inferences, Place, Search
@@ -149,10 +149,10 @@ def _utc(time: datetime) -> datetime:
         raise ValueError("expected a time between the years 1 and 9999 in UTC") from error
 
 
-def inference_routes(reader: InferencesReader, authenticate: Authenticate) -> APIRouter:
+def inference_routes(reader: InferencesReader, requires: Requires) -> APIRouter:
     """Make the routes of the inference API."""
     router = APIRouter(tags=["inferences"])
-    caller = Depends(authenticate)
+    caller = Depends(requires(AccessScope.READ))
 
     @router.get("/inferences", responses={400: {"model": RefusalBody}}, summary="Results, newest first, in pages.")
     async def inferences(

@@ -11,7 +11,7 @@ import structlog
 from fastapi import APIRouter, Depends, Header
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from radbus_runtime.auth import Authenticate, Principal
+from radbus_runtime.auth.principal import AccessScope, Principal, Requires
 from radbus_runtime.http import id_for_log
 
 from radbus_results.adapters.cases import Cases
@@ -162,10 +162,10 @@ def _member(series: SeriesIntake | None, case: Case | None) -> Member:
     return Member(case or unseen, series.intake)
 
 
-def result_routes(reader: ResultsReader, authenticate: Authenticate) -> APIRouter:
+def result_routes(reader: ResultsReader, requires: Requires) -> APIRouter:
     """Make the routes of the results API."""
     router = APIRouter(tags=["results"])
-    caller = Depends(authenticate)
+    caller = Depends(requires(AccessScope.READ))
 
     @router.get("/results/{uid}", responses=ANSWERS, summary="The result of a series, an instance's series or a study.")
     @router.get("/results/v2/{uid}", responses=ANSWERS, summary="The same, by its other address.")

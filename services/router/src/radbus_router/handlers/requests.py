@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from radbus_contracts.facts import Dialect, Priority, Scope, Source, TaskSpec
-from radbus_runtime.auth import Authenticate
+from radbus_runtime.auth.principal import AccessScope, Requires
 
 from radbus_router.domain.explaining import ExplainedUseCase, explain_series, explain_study
 from radbus_router.domain.use_cases import Compute, UseCase
@@ -71,9 +71,9 @@ class Explanation(BaseModel):
     study: tuple[ExplainedUseCase, ...] = Field(description="Use cases of scope study, about all series together.")
 
 
-def use_case_routes(use_cases: Sequence[UseCase], authenticate: Authenticate) -> APIRouter:
+def use_case_routes(use_cases: Sequence[UseCase], requires: Requires) -> APIRouter:
     """Make the routes `/use-cases` and `/explain`."""
-    known = Depends(authenticate)
+    known = Depends(requires(AccessScope.READ))
     router = APIRouter(tags=["use cases"], dependencies=[known], responses={401: {"description": "No valid token."}})
     listed = UseCaseList(use_cases=tuple(_view(use_case) for use_case in use_cases))
 

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse
 from radbus_contracts.errors import PermanentError
-from radbus_runtime.auth import Authenticate, Principal
+from radbus_runtime.auth.principal import AccessScope, Principal, Requires
 
 from radbus_scheduler.adapters.jobs import Jobs, PageOf
 from radbus_scheduler.domain.changes import cancelled
@@ -21,6 +21,7 @@ from radbus_scheduler.handlers.views import CancelView, FaultView, JobPageView, 
 _NONE_SUCH = JSONResponse({"success": False, "message": "There is no such job."}, status_code=404)
 _FAULTS: dict[int | str, dict[str, object]] = {
     401: {"description": "No token, or one that is not known."},
+    403: {"description": "The token's scopes do not allow it."},
     404: {"model": FaultView, "description": "Your institution has no such job."},
 }
 
@@ -29,18 +30,22 @@ class CursorError(PermanentError):
     """A `cursor` that was not given by this service."""
 
 
-def job_routes(jobs: Jobs, ledger: Ledger, authenticate: Authenticate) -> APIRouter:
+def job_routes(jobs: Jobs, ledger: Ledger, requires: Requires) -> APIRouter:
     """Make the routes."""
     router = APIRouter(prefix="/jobs", tags=["jobs"])
-    principal_of = Depends(authenticate)
+    reader, computer = Depends(requires(AccessScope.READ)), Depends(requires(AccessScope.COMPUTE))
 
-    @router.get("", summary="List jobs, the newest first.", responses={400: {"model": FaultView}, 401: _FAULTS[401]})
+    @router.get(
+        "",
+        summary="List jobs, the newest first.",
+        responses={400: {"model": FaultView}, 401: _FAULTS[401], 403: _FAULTS[403]},
+    )
     async def list_jobs(
         state: JobState | None = None,
         use_case: Annotated[str | None, Query(max_length=64)] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before.")] = None,
-        principal: Principal = principal_of,
+        principal: Principal = reader,
     ) -> JobPageView:
         after = _place(cursor) if cursor else None
         found = await jobs.page(principal.institution, PageOf(state, use_case, after, limit))
@@ -51,7 +56,7 @@ def job_routes(jobs: Jobs, ledger: Ledger, authenticate: Authenticate) -> APIRou
         )
 
     @router.get("/{job_id}", summary="Read a job with its tasks.", responses=_FAULTS, response_model=JobView)
-    async def read_job(job_id: str, principal: Principal = principal_of) -> JobView | JSONResponse:
+    async def read_job(job_id: str, principal: Principal = reader) -> JobView | JSONResponse:
         job = await jobs.of_institution(principal.institution, job_id)
         return _NONE_SUCH if job is None else JobView.of(job)
 
@@ -63,11 +68,11 @@ def job_routes(jobs: Jobs, ledger: Ledger, authenticate: Authenticate) -> APIRou
         response_model=JobView,
     )
     async def cancel_job(
-        job_id: str, asked: CancelView | None = None, principal: Principal = principal_of
+        job_id: str, asked: CancelView | None = None, principal: Principal = computer
     ) -> JobView | JSONResponse:
         if await jobs.of_institution(principal.institution, job_id) is None:
             return _NONE_SUCH
-        reason = asked.reason if asked else f"cancelled by {principal.token_name}"
+        reason = asked.reason if asked else f"cancelled by {principal.name}"
         await ledger.change(job_id, lambda job, now: cancelled(job, reason, now))
         job = await jobs.of_institution(principal.institution, job_id)
         if job is None:

@@ -1,0 +1,67 @@
+"""Whose request it is and what it may do; the errors say why not."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from fastapi import Request
+from radbus_contracts.errors import PermanentError
+
+_SOURCE_LIMIT: Final = 128  # it goes into messages and records
+
+
+class UnauthenticatedError(PermanentError):
+    """No credentials, or none that is known."""
+
+
+class ForbiddenError(PermanentError):
+    """Known, but this is not allowed."""
+
+
+class AccessScope(StrEnum):
+    """What a caller may do with the data of its institution."""
+
+    STORE = "store"  # send instances and archives
+    READ = "read"  # results, inferences, jobs, use cases
+    COMPUTE = "compute"  # ask for computation, and cancel it
+
+
+ALL_SCOPES: Final = frozenset(AccessScope)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whose request it is. `sources` are the workspaces it may name, `models` those it may read; empty means any."""
+
+    institution: str
+    name: str
+    sources: tuple[str, ...] = ()
+    scopes: frozenset[AccessScope] = ALL_SCOPES
+    models: tuple[str, ...] = ()
+
+    def require(self, scope: AccessScope) -> None:
+        """Raise ForbiddenError when this is not among what the caller may do."""
+        if scope not in self.scopes:
+            raise ForbiddenError(f"expected credentials with the scope {scope.value}")
+
+    def require_source(self, workspace: str | None) -> None:
+        """Raise ForbiddenError when a workspace is named that is not this caller's; an empty name names none."""
+        if not workspace:
+            return
+        if len(workspace) > _SOURCE_LIMIT or (self.sources and workspace not in self.sources):
+            raise ForbiddenError("this token may not use this Source")
+
+    def require_model(self, model_id: str) -> None:
+        """Raise ForbiddenError when this model's inferences are not the caller's to read."""
+        if self.models and model_id not in self.models:
+            raise ForbiddenError("this model is not yours to read")
+
+
+Authenticate = Callable[[Request], Awaitable[Principal]]
+"""Finds the principal of a request, or raises UnauthenticatedError or ForbiddenError."""
+
+Requires = Callable[[AccessScope], Authenticate]
+"""Makes the dependency of a route that needs a scope."""
