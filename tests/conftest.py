@@ -22,7 +22,9 @@ from radbus_testing.phantom_dicom import PhantomHeader, phantom_instances
 from radbus_testing.waiting import eventually
 
 ROOT = Path(__file__).parents[1]
-TEST_BASE_PORT = 18000
+# Another port than the usual one is another stack, so that two runs of the tests do not meet.
+TEST_BASE_PORT = int(os.environ.get("RADBUS_TEST_BASE_PORT", "18000"))
+TEST_ROOT = ROOT / ".local" / ("test" if TEST_BASE_PORT == 18000 else f"test-{TEST_BASE_PORT}")
 UNDER_WAY = 202
 
 
@@ -35,7 +37,7 @@ def stack() -> Iterator[LocalStack]:
 @pytest.fixture(scope="session")
 def radbus() -> Iterator[LocalStack]:
     """All of radbus, with two workers, a site's own use cases, and machines that sleep and fail."""
-    machines = ROOT / ".local" / "test-machines"
+    machines = TEST_ROOT.with_name(f"{TEST_ROOT.name}-machines")
     shutil.rmtree(machines, ignore_errors=True)
     for folder in (ROOT / "triton_models", ROOT / "tests" / "site" / "machines"):
         shutil.copytree(folder, machines, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
@@ -49,7 +51,7 @@ def radbus() -> Iterator[LocalStack]:
 def _running(*, services: bool, machines_dir: Path | None) -> Iterator[LocalStack]:
     if "RADBUS_AMQP_URL" not in os.environ and not _there("rabbitmq-server") and not os.environ.get("CI"):
         pytest.skip("the local stack needs rabbitmq-server: run `make install`")
-    stack = LocalStack(ROOT / ".local" / "test", TEST_BASE_PORT, machines_dir=machines_dir)
+    stack = LocalStack(TEST_ROOT, TEST_BASE_PORT, machines_dir=machines_dir)
     stack.down()
     stack.wipe()
     try:
