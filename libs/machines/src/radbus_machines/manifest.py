@@ -14,6 +14,7 @@ class Runner(StrEnum):
     """How a machine is run."""
 
     TRITON = "triton"  # Python around calls of a model on Triton
+    PYTHON = "python"  # Python alone, it calls no model
     REPORT = "report"  # makes the report of the tasks it needs
 
 
@@ -32,15 +33,36 @@ class MachineManifest(BaseModel):
     runner: Runner
     model: str | None = Field(default=None, description="The model's name on Triton.")
     entry_point: str | None = Field(default=None, description="Name in the entry-point group radbus.machines.")
+    model_id: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9._:-]{1,128}$", description="By which the inferencing API knows it."
+    )
+    channels: tuple[str, ...] = Field(
+        default=(), description="Names of its inputs, the first is the one that is segmented; none for a single input."
+    )
     pool: str = "default"
     timeout_s: float = Field(default=600, gt=0, description="From started to finished, one attempt.")
     max_attempts: int = Field(default=3, ge=1, le=20)
     dicom_tags: tuple[str, ...] = Field(default=(), description="Header elements it may see, by keyword.")
     weights_sha256: str | None = None
 
+    @property
+    def public_id(self) -> str:
+        """Return the id by which clients of the inferencing API ask for it: its own, or name and version."""
+        return self.model_id or f"{self.name}:{self.version}"
+
 
 REPORT = MachineManifest(name="report", version="1.0.0", title="Report", runner=Runner.REPORT, timeout_s=120)
 """Built in: makes the report of the tasks that it needs; it sees no pixels."""
+
+PASS_THROUGH = MachineManifest(
+    name="pass-through",
+    version="1729",
+    title="Five rectangles, to check an installation",
+    runner=Runner.PYTHON,
+    model_id="PassThroughModel:1729",
+    timeout_s=120,
+)
+"""Built in: ignores the pixels and answers the same structures for all images."""
 
 
 def load_manifests(folder: Path) -> dict[str, MachineManifest]:
@@ -60,4 +82,4 @@ def load_manifests(folder: Path) -> dict[str, MachineManifest]:
         manifests[manifest.name] = manifest
     if not manifests:
         raise ManifestError(f"{folder}: expected at least one */machine.yaml")
-    return {REPORT.name: REPORT, **manifests}
+    return {REPORT.name: REPORT, PASS_THROUGH.name: PASS_THROUGH, **manifests}
