@@ -12,7 +12,6 @@ import os
 import re
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,7 @@ class Caller:
 
 
 @pytest.fixture(scope="module")
-def answers(radbus: LocalStack, small_chest) -> Iterator[dict[str, Any]]:
+def answers(radbus: LocalStack, small_chest) -> dict[str, Any]:
     """Take the journeys of a client, once."""
     token = asyncio.run(create_in(radbus.environment(), institution=INSTITUTION, name="examples"))
     caller = Caller(radbus.url("front"), token)
@@ -74,7 +73,7 @@ def answers(radbus: LocalStack, small_chest) -> Iterator[dict[str, Any]]:
     _segment(caller, instances)
     if os.environ.get("RADBUS_RECORD_EXAMPLES"):
         KEPT.write_text(json.dumps(caller.answers, indent=2, ensure_ascii=False) + "\n")
-    yield caller.answers
+    return caller.answers
 
 
 def _send(caller: Caller, instances: list[bytes]) -> None:
