@@ -1,40 +1,122 @@
-"""`radbus tokens create`: a token of an institution."""
+"""`radbus tokens`: the tokens of institutions."""
 
 from __future__ import annotations
 
-import asyncio
+import sys
 from collections.abc import Mapping
-from typing import Annotated
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 import typer
-from pydantic import SecretStr
+from rich.markup import escape
+from rich.table import Table
 
-from radbus_cli.console import Json, print_json
-from radbus_cli.target import Target
+from radbus_cli.console import Json, console, print_json
+from radbus_cli.database import in_database, with_documents
+
+if TYPE_CHECKING:
+    from radbus_runtime.auth.rights import Rights
+    from radbus_storage.documents import Documents
 
 app = typer.Typer(no_args_is_help=True, help="Tokens of institutions.")
 
+Scopes = Annotated[
+    list[str] | None, typer.Option("--scope", help="What it may do: store, read or compute; all, if none is given.")
+]
+Models = Annotated[
+    list[str] | None, typer.Option("--model", help="A model whose inferences it may read; any, if none is given.")
+]
+RateLimit = Annotated[str | None, typer.Option(help="A limit of its own, such as 600/minute.")]
+TokenId = Annotated[str, typer.Argument(help="The id that `radbus tokens list` shows.")]
+_SECRET_READ = 8192
+
 
 @app.command()
-def create(
+def create(  # noqa: PLR0913 - one parameter an option
     institution: Annotated[str, typer.Argument(help="Whose data it reads and writes.")],
     *,
     name: Annotated[str, typer.Option(help="What it is for; use cases may refer to it as a source.")] = "cli",
     source: Annotated[list[str] | None, typer.Option(help="A workspace it may name; any, if none is given.")] = None,
+    scope: Scopes = None,
+    model: Models = None,
     days: Annotated[
         int | None, typer.Option(help="Days until it expires; never, if not given.", min=1, max=36_500)
     ] = None,
+    rate_limit: RateLimit = None,
+    from_stdin: Annotated[
+        bool, typer.Option("--from-stdin", help="Take a secret that the site already has, of 16 characters or more.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make a token and print it; it is shown this once only."""
-    environment = Target().stack.environment()
-    token = asyncio.run(
-        create_in(environment, institution=institution, name=name, sources=tuple(source or ()), days=days)
-    )
+    from radbus_runtime.auth.tokens import create_token
+    from radbus_storage.records import TOKENS
+
+    secret = sys.stdin.read(_SECRET_READ).strip() if from_stdin else None
+    given = rights(scope, model, rate_limit)
+    given["sources"] = tuple(source or ())
+
+    async def work(documents: Documents) -> str:
+        tokens = documents[TOKENS]
+        return await create_token(tokens, institution=institution, name=name, days=days, secret=secret, **given)
+
+    _print_new(in_database(work), {"institution": institution, "name": name}, shown=not from_stdin, as_json=as_json)
+
+
+@app.command("list")
+def list_all(
+    *,
+    institution: Annotated[str | None, typer.Option(help="Only this institution's.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the tokens: never themselves, of which only digests are kept."""
+    from radbus_runtime.auth.keeping import list_tokens
+    from radbus_runtime.auth.tokens import ID_LENGTH
+    from radbus_storage.records import TOKENS
+
+    found = in_database(lambda documents: list_tokens(documents[TOKENS], institution=institution))
+    shown = [
+        {
+            "id": record["_id"][:ID_LENGTH],
+            "institution": record["institution"],
+            "name": record["name"],
+            **rights_shown(record),
+            "created": time_shown(record["created_at"]),
+            "expires": time_shown(record["expires_at"]),
+            "last_used": time_shown(record.get("last_used_at")),
+        }
+        for record in found
+    ]
     if as_json:
-        print_json({"token": token, "institution": institution, "name": name})
-    else:
-        typer.echo(token)
+        print_json(shown)
+        return
+    print_table(shown, never=("expires", "last_used"))
+
+
+@app.command()
+def rotate(
+    token_id: TokenId,
+    *,
+    grace_hours: Annotated[float, typer.Option(help="How long the old one is still good.", min=0, max=24 * 366)] = 24,
+    as_json: Json = False,
+) -> None:
+    """Make a token with the same rights in the place of another, and print it; it is shown this once only."""
+    from radbus_runtime.auth.keeping import rotate_token
+    from radbus_storage.records import TOKENS
+
+    grace = timedelta(hours=grace_hours)
+    token = in_database(lambda documents: rotate_token(documents[TOKENS], token_id, grace=grace))
+    _print_new(token, {"replaces": token_id}, shown=True, as_json=as_json)
+
+
+@app.command()
+def revoke(token_id: TokenId) -> None:
+    """Remove a token: it is refused from now on."""
+    from radbus_runtime.auth.keeping import revoke_token
+    from radbus_storage.records import TOKENS
+
+    in_database(lambda documents: revoke_token(documents[TOKENS], token_id))
+    typer.echo(f"revoked {token_id}")
 
 
 async def create_in(
@@ -42,19 +124,63 @@ async def create_in(
     *,
     institution: str,
     name: str,
-    sources: tuple[str, ...] = (),
     days: int | None = None,
+    **given: Unpack[Rights],
 ) -> str:
     """Make a token in the database that `environment` names."""
     from radbus_runtime.auth.tokens import create_token
-    from radbus_storage.documents import Documents
     from radbus_storage.records import TOKENS
-    from radbus_storage.settings import DocumentSettings
 
-    documents = Documents(
-        DocumentSettings(url=SecretStr(environment["RADBUS_MONGO_URL"]), database=environment["RADBUS_MONGO_DATABASE"])
+    return await with_documents(
+        environment,
+        lambda documents: create_token(documents[TOKENS], institution=institution, name=name, days=days, **given),
     )
+
+
+def rights(scope: list[str] | None, model: list[str] | None, rate_limit: str | None) -> Rights:
+    """Return what the options give to a token or a user."""
+    from radbus_runtime.auth.principal import ALL_SCOPES, AccessScope
+
     try:
-        return await create_token(documents[TOKENS], institution=institution, name=name, sources=sources, days=days)
-    finally:
-        documents.close()
+        scopes = frozenset(map(AccessScope, scope)) if scope else ALL_SCOPES
+    except ValueError as error:
+        raise typer.BadParameter("expected store, read or compute", param_hint="--scope") from error
+    return {"scopes": scopes, "models": tuple(model or ()), "rate_limit": rate_limit}
+
+
+def rights_shown(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a token or a user may do, as the commands show it."""
+    from radbus_runtime.auth.rights import rights_of
+
+    had = rights_of(record)
+    lists = {"scopes": sorted(had["scopes"]), "sources": list(had["sources"]), "models": list(had["models"])}
+    return {**lists, "rate_limit": had["rate_limit"]}
+
+
+def print_table(rows: list[dict[str, Any]], *, never: tuple[str, ...] = ()) -> None:
+    """Print records for a person; in the columns of `never`, that is what nothing means."""
+    if not rows:
+        console.print("there are none")
+        return
+    table = Table(*(name.replace("_", " ") for name in rows[0]))
+    for row in rows:
+        cells = (", ".join(cell) if isinstance(cell, list) else cell for cell in row.values())
+        table.add_row(
+            *(escape(cell or ("never" if name in never else "")) for name, cell in zip(row, cells, strict=True))
+        )
+    console.print(table)
+
+
+def _print_new(token: str, more: dict[str, str], *, shown: bool, as_json: bool) -> None:
+    from radbus_runtime.auth.tokens import ID_LENGTH, digest
+
+    token_id = digest(token)[:ID_LENGTH]
+    if as_json:
+        print_json({"id": token_id, **({"token": token} if shown else {}), **more})
+    else:
+        typer.echo(token if shown else token_id)
+
+
+def time_shown(value: datetime | None) -> str | None:
+    """Return a time as the commands show it."""
+    return None if value is None else value.astimezone(UTC).isoformat(timespec="seconds")

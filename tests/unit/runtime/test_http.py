@@ -17,6 +17,8 @@ from radbus_runtime.auth.principal import AccessScope, Principal
 from radbus_runtime.auth.tokens import InstitutionNameError, create_token, digest
 from radbus_runtime.http import create_api, id_for_log
 
+from tests.unit.runtime.memory import Records
+
 LIMIT_BYTES = 1000
 NOW = datetime.now(UTC)
 
@@ -27,28 +29,27 @@ class Question(BaseModel):
     series: list[dict[str, str]]
 
 
-class Tokens:
-    """Tokens in memory."""
-
-    def __init__(self, **records: dict[str, Any]) -> None:
-        self.records = {digest(token): record for token, record in records.items()}
-
-    async def find_one(self, where: dict[str, str]) -> dict[str, Any] | None:
-        return self.records.get(where["_id"])
-
-    async def insert(self, document: dict[str, Any]) -> None:
-        self.records[document["_id"]] = document
-
-
-def record(*sources: str, expires_at: datetime | None = None) -> dict[str, Any]:
-    return {"institution": "north", "name": "ct", "sources": list(sources), "expires_at": expires_at}
+def record(
+    token: str, *sources: str, expires_at: datetime | None = None, scopes: tuple[str, ...] = ("read",)
+) -> dict[str, Any]:
+    return {
+        "_id": digest(token),
+        "institution": "north",
+        "name": "ct",
+        "sources": list(sources),
+        "scopes": list(scopes),
+        "expires_at": expires_at,
+    }
 
 
 @pytest.fixture
-def client() -> Iterator[TestClient]:
-    tokens = Tokens(any=record(), ward=record("ward"), old=record(expires_at=NOW - timedelta(seconds=1)))
+def client(make_settings) -> Iterator[TestClient]:
+    ended, before_scopes = record("old", expires_at=NOW - timedelta(seconds=1)), record("before-scopes")
+    del before_scopes["scopes"]
+    known = (record("any"), record("ward", "ward"), record("pacs", scopes=("store",)), ended, before_scopes)
+    documents = {"tokens": Records(*known), "users": Records()}
     api = create_api("test", description="", body_limit_bytes=LIMIT_BYTES)
-    caller = Depends(Authenticator({"tokens": tokens}, None).requires(AccessScope.READ))  # type: ignore[arg-type]
+    caller = Depends(Authenticator(documents, make_settings()).requires(AccessScope.READ))  # type: ignore[arg-type]
 
     @api.post("/questions")
     async def ask(question: Question, _: Principal = caller) -> int:
@@ -108,11 +109,13 @@ def test_a_body_above_the_limit_is_413_before_it_is_in_memory_and_without_a_toke
         ("ward", "ward", 200),
         ("ward", "", 200),
         ("ward", "theatre", 403),
+        ("before-scopes", "", 200),
+        ("pacs", "", 403),
         ("old", "", 401),
         ("none", "", 401),
     ],
 )
-def test_every_route_takes_only_a_valid_token_and_a_source_of_its_own(client, token, source, status):
+def test_every_route_takes_only_a_valid_token_with_its_scope_and_a_source_of_its_own(client, token, source, status):
     headers = {"Authorization": f"Bearer {token}", "Source": source}
 
     answer = client.post("/questions", json={"series": []}, headers=headers)
@@ -122,7 +125,7 @@ def test_every_route_takes_only_a_valid_token_and_a_source_of_its_own(client, to
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a b", "ä", "a" * 65, "a\n", "-a"])
 def test_an_institution_has_a_name_that_no_path_can_be_made_of(name):
-    tokens = Tokens()
+    tokens = Records()
 
     with pytest.raises(InstitutionNameError, match="letters"):
         asyncio.run(create_token(tokens, institution=name, name="t"))  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from radbus_contracts.errors import PermanentError, RadbusError, TransientError
 
-from radbus_runtime.auth.principal import ForbiddenError, UnauthenticatedError
+from radbus_runtime.auth.principal import ForbiddenError, RateLimitedError, UnauthenticatedError
 
 RETRY_AFTER_S: Final = 5
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -27,10 +27,11 @@ class InnerEyeFault:
     title: str
     detail: str
 
-    def answer(self, extra_details: str | None = None) -> JSONResponse:
+    def answer(self, extra_details: str | None = None, *, retry_after_s: int | None = None) -> JSONResponse:
         """Make the answer; `extra_details` is there only where it is named."""
         body = {"code": self.code, "detail": self.detail, "status": self.status, "title": self.title}
-        headers = {"Retry-After": str(RETRY_AFTER_S)} if self.status == 503 else None
+        wait_s = RETRY_AFTER_S if self.status == 503 else retry_after_s
+        headers = {"Retry-After": str(wait_s)} if wait_s is not None else None
         more = {"extra_details": extra_details} if extra_details is not None else {}
         return JSONResponse({**body, **more}, status_code=self.status, headers=headers)
 
@@ -54,6 +55,10 @@ UNAVAILABLE: Final = InnerEyeFault(
     503, "SERVICE_UNAVAILABLE", "ServiceUnavailable", "A store is away. Please retry the request."
 )
 
+TOO_MANY_REQUESTS: Final = InnerEyeFault(
+    429, "TOO_MANY_REQUESTS", "TooManyRequests", "Too many requests. Please retry the request later."
+)
+
 
 class InnerEyeError(PermanentError):
     """A fault that a handler names."""
@@ -71,7 +76,7 @@ class InnerEyeRoute(APIRoute):
         """Wrap the handler."""
         inner = super().get_route_handler()
 
-        async def answer(request: Request) -> Response:
+        async def answer(request: Request) -> Response:  # noqa: PLR0911 - one for each row of the table
             try:
                 return await inner(request)
             except InnerEyeError as error:
@@ -82,6 +87,8 @@ class InnerEyeRoute(APIRoute):
                 return AUTHENTICATION_FAILED.answer()
             except RequestValidationError:
                 return NOT_FOUND.answer()
+            except RateLimitedError as error:
+                return TOO_MANY_REQUESTS.answer(retry_after_s=error.retry_after_s)
             except TransientError:
                 return UNAVAILABLE.answer()
 
@@ -115,6 +122,8 @@ def _detail(error: RadbusError | RequestValidationError | HTTPException) -> JSON
             status, text = 422, "expected a request of the documented form"
         case HTTPException():
             status, text = error.status_code, str(error.detail)
+        case RateLimitedError():
+            status, headers = 429, {"Retry-After": str(error.retry_after_s)}
         case TransientError():
             status, text, headers = 503, "A store is away; please try again.", {"Retry-After": str(RETRY_AFTER_S)}
     return JSONResponse({"detail": text}, status_code=status, headers=headers)

@@ -14,7 +14,7 @@ from radbus_contracts.errors import PermanentError, TransientError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from radbus_runtime.auth.principal import ForbiddenError, UnauthenticatedError
+from radbus_runtime.auth.principal import ForbiddenError, RateLimitedError, UnauthenticatedError
 from radbus_runtime.dialects import RETRY_AFTER_S
 from radbus_runtime.tracing import continued
 
@@ -35,6 +35,7 @@ def create_api(name: str, *, description: str, body_limit_bytes: int | None = JS
     api = FastAPI(title=f"radbus {name}", description=description, version="0.1.0", telemetry=off)
     api.add_exception_handler(UnauthenticatedError, _unauthenticated)
     api.add_exception_handler(ForbiddenError, _forbidden)
+    api.add_exception_handler(RateLimitedError, _rate_limited)
     api.add_exception_handler(TransientError, _unavailable)
     api.add_exception_handler(PermanentError, _refused)
     api.add_exception_handler(RequestValidationError, _not_of_its_form)
@@ -121,6 +122,11 @@ async def _unauthenticated(_: Request, error: Exception) -> JSONResponse:
 
 async def _forbidden(_: Request, __: Exception) -> JSONResponse:
     return JSONResponse({"success": False, "message": "Access denied!"}, status_code=403)
+
+
+async def _rate_limited(_: Request, error: Exception) -> JSONResponse:
+    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, RateLimitedError) else None
+    return JSONResponse({"success": False, "message": str(error)}, status_code=429, headers=headers)
 
 
 async def _unavailable(_: Request, __: Exception) -> JSONResponse:

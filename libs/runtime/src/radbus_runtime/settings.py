@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from radbus_contracts.errors import PermanentError
 from radbus_storage.settings import DocumentSettings, ObjectSettings
+
+from radbus_runtime.auth.rate_limits import RateLimitFormError, parse_rate_limit
+from radbus_runtime.auth.signed import ASYMMETRIC
 
 S = TypeVar("S", bound="ServiceSettings")
 
 
 class SettingsError(PermanentError):
     """The environment does not hold what a service needs; the text names the variables."""
+
+
+@dataclass(frozen=True, slots=True)
+class OidcSettings:
+    """The site's identity provider (OpenID Connect), and what its bearer tokens say where."""
+
+    issuer: str
+    audience: str
+    jwks_url: str | None
+    institution_claim: str
+    scopes_claim: str
+    algorithms: tuple[str, ...]
 
 
 class ServiceSettings(BaseSettings):
@@ -33,11 +49,75 @@ class ServiceSettings(BaseSettings):
     s3_threads: int = Field(default=8, ge=1, description="Calls to the object store at a time, a replica.")
     http_host: str = Field(default="127.0.0.1", description="Address to listen on.")
     http_port: int = Field(default=8080, description="Port to listen on.")
+    rate_limit: str = Field(
+        default="60000/minute", description="Requests of one token or user that a replica takes; 429 above."
+    )
+    access_key: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="Secret that access tokens of users are signed with; without it nobody can log in.",
+    )
+    access_lifetime_s: int = Field(default=3600, ge=60, le=24 * 3600, description="How long an access token holds.")
+    oidc_issuer: str | None = Field(
+        default=None,
+        pattern="^https?://",
+        description="Identity provider (OpenID Connect) whose bearer tokens are taken, as its tokens name it.",
+    )
+    oidc_audience: str | None = Field(
+        default=None, validate_default=True, description="The `aud` of its tokens that are for radbus."
+    )
+    oidc_jwks_url: str | None = Field(
+        default=None, pattern="^https?://", description="Where its keys are; by default as it says itself."
+    )
+    oidc_institution_claim: str = Field(default="institution", description="The claim that names the institution.")
+    oidc_scopes_claim: str = Field(
+        default="scope", description="The claim that holds the scopes: store, read, compute, or radbus:store and so on."
+    )
+    oidc_algorithms: str = Field(
+        default="RS256 PS256 ES256", description="Algorithms that its tokens may be signed with; asymmetric ones only."
+    )
     prefetch: int = Field(default=20, ge=1, description="Messages in work at a time, a queue and replica.")
     drain_s: float = Field(default=15, ge=0, description="How long running handlers may take to end at SIGTERM.")
     start_s: float = Field(default=60, gt=0, description="How long to try to reach the servers at start.")
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
     traces: str = Field(default="off", description="off, file:<folder>, or otlp:<URL>.")
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _is_rate_limit(cls, value: str) -> str:
+        try:
+            parse_rate_limit(value)
+        except RateLimitFormError as error:
+            raise ValueError(str(error)) from error
+        return value
+
+    @field_validator("oidc_audience")
+    @classmethod
+    def _goes_with_issuer(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("oidc_issuer") and not value:
+            raise ValueError("expected the audience of radbus, since RADBUS_OIDC_ISSUER is given")
+        return value
+
+    @field_validator("oidc_algorithms")
+    @classmethod
+    def _are_asymmetric(cls, value: str) -> str:
+        if not value.split() or not set(value.split()) <= set(ASYMMETRIC):
+            raise ValueError(f"expected some of {', '.join(ASYMMETRIC)}")
+        return value
+
+    @property
+    def oidc(self) -> OidcSettings | None:
+        """The identity provider whose bearer tokens are taken, if there is one."""
+        if self.oidc_issuer is None or self.oidc_audience is None:
+            return None
+        return OidcSettings(
+            issuer=self.oidc_issuer,
+            audience=self.oidc_audience,
+            jwks_url=self.oidc_jwks_url,
+            institution_claim=self.oidc_institution_claim,
+            scopes_claim=self.oidc_scopes_claim,
+            algorithms=tuple(self.oidc_algorithms.split()),
+        )
 
     @property
     def documents(self) -> DocumentSettings:

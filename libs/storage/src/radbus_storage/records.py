@@ -225,3 +225,31 @@ class OutcomeRecord(TypedDict, total=False):
     started_at: datetime
     finished_at: datetime
     outbox: list[dict[str, Any]]
+
+
+class TokenRecord(TypedDict):
+    """`tokens`: `_id` is the token's digest; what a token may is as its `Principal` has it."""
+
+    _id: str
+    institution: str
+    name: str
+    sources: list[str]
+    scopes: list[str]
+    models: list[str]
+    rate_limit: str | None
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None  # to the minute
+
+
+class UserRecord(TypedDict):
+    """`users`: `_id` is the name by which a user logs in."""
+
+    _id: str
+    institution: str
+    public_key: str  # PEM
+    issuer: str | None  # the one that the user's JWTs must name
+    scopes: list[str]
+    models: list[str]
+    rate_limit: str | None
+    created_at: datetime

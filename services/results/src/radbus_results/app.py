@@ -8,6 +8,7 @@ from radbus_contracts import topology
 from radbus_contracts.errors import TransientError
 from radbus_contracts.facts import JobCompletedV1, JobFailedV1, JobRequestedV1, SeriesCompletedV1, SeriesUnroutedV1
 from radbus_runtime.auth.authenticator import Authenticator
+from radbus_runtime.auth.login import login_routes
 from radbus_runtime.bus import Bus
 from radbus_runtime.dialects import RETRY_AFTER_S
 from radbus_runtime.events import Teller
@@ -52,6 +53,7 @@ def create_app(settings: ResultsSettings) -> Service:
     api = _create_api()
     api.include_router(result_routes(ResultsReader(cases, inferences, others, sign=sign), requires))
     api.include_router(inference_routes(InferencesReader(inferences, archives, sign=sign), requires))
+    api.include_router(login_routes(documents, settings))
     return Service(
         name=NAME,
         settings=settings,

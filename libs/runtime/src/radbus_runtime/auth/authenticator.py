@@ -6,8 +6,12 @@ from fastapi import Request
 from radbus_storage import records
 from radbus_storage.documents import Documents
 
+from radbus_runtime.auth.oidc import IdentityProvider
 from radbus_runtime.auth.principal import AccessScope, Authenticate, ForbiddenError, Principal, UnauthenticatedError
-from radbus_runtime.auth.tokens import principal_of_token
+from radbus_runtime.auth.rate_limits import RateLimiter
+from radbus_runtime.auth.signed import unverified_claims
+from radbus_runtime.auth.tokens import Tokens
+from radbus_runtime.auth.users import ACCESS_ISSUER, Users
 from radbus_runtime.settings import ServiceSettings
 
 _NO_CREDENTIALS = "Invalid token header. No credentials provided."
@@ -17,8 +21,12 @@ class Authenticator:
     """Makes the dependencies by which routes know their callers."""
 
     def __init__(self, documents: Documents, settings: ServiceSettings) -> None:
-        self._tokens = documents[records.TOKENS]
-        self._settings = settings
+        self._tokens = Tokens(documents[records.TOKENS])
+        self._users = Users(
+            documents[records.USERS], access_key=settings.access_key, access_lifetime_s=settings.access_lifetime_s
+        )
+        self._provider = IdentityProvider(settings.oidc) if settings.oidc is not None else None
+        self._rate_limiter = RateLimiter(settings.rate_limit)
 
     def requires(self, scope: AccessScope) -> Authenticate:
         """Make the dependency for `Authorization: Token <token>` or `Bearer <token>`; it checks the Source too."""
@@ -28,7 +36,7 @@ class Authenticator:
             token = token.strip()
             if kind.lower() not in {"token", "bearer"} or not token:
                 raise UnauthenticatedError(_NO_CREDENTIALS)
-            principal = await principal_of_token(self._tokens, token)
+            principal = await self._admit(token)
             principal.require_source(request.headers.get("source"))
             principal.require(scope)
             return principal
@@ -49,10 +57,24 @@ class Authenticator:
             try:
                 if not secret:
                     return await by_header(request)
-                principal = await principal_of_token(self._tokens, secret)
+                principal = await self._admit(secret)
             except UnauthenticatedError as error:
                 raise ForbiddenError(str(error)) from error
             principal.require(scope)
             return principal
 
         return authenticate
+
+    async def _admit(self, token: str) -> Principal:
+        principal = await self._principal_of(token)
+        await self._rate_limiter.count(principal)
+        return principal
+
+    async def _principal_of(self, token: str) -> Principal:
+        # Who says that they have issued it is only asked for the way to check it.
+        issuer = unverified_claims(token).get("iss")
+        if issuer == ACCESS_ISSUER:
+            return await self._users.principal_of(token)
+        if self._provider is not None and issuer == self._provider.issuer:
+            return await self._provider.principal_of(token)
+        return await self._tokens.principal_of(token)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from fastapi import Request
-from radbus_contracts.errors import PermanentError
+from radbus_contracts.errors import PermanentError, TransientError
 
 _SOURCE_LIMIT: Final = 128  # it goes into messages and records
 
@@ -19,6 +19,14 @@ class UnauthenticatedError(PermanentError):
 
 class ForbiddenError(PermanentError):
     """Known, but this is not allowed."""
+
+
+class RateLimitedError(TransientError):
+    """Known and allowed, but asking too often."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"Too many requests; please try again in {retry_after_s} s.")
+        self.retry_after_s = retry_after_s
 
 
 class AccessScope(StrEnum):
@@ -34,13 +42,18 @@ ALL_SCOPES: Final = frozenset(AccessScope)
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whose request it is. `sources` are the workspaces it may name, `models` those it may read; empty means any."""
+    """Whose request it is. `sources` are the workspaces it may name, `models` those it may read; empty means any.
+
+    Its requests are counted under `caller`, which no two tokens or users share, to `rate_limit` where it has its own.
+    """
 
     institution: str
     name: str
     sources: tuple[str, ...] = ()
     scopes: frozenset[AccessScope] = ALL_SCOPES
     models: tuple[str, ...] = ()
+    caller: str = ""
+    rate_limit: str | None = None
 
     def require(self, scope: AccessScope) -> None:
         """Raise ForbiddenError when this is not among what the caller may do."""
@@ -61,7 +74,7 @@ class Principal:
 
 
 Authenticate = Callable[[Request], Awaitable[Principal]]
-"""Finds the principal of a request, or raises UnauthenticatedError or ForbiddenError."""
+"""Finds the principal of a request, or raises UnauthenticatedError, ForbiddenError or RateLimitedError."""
 
 Requires = Callable[[AccessScope], Authenticate]
 """Makes the dependency of a route that needs a scope."""

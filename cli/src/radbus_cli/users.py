@@ -1,0 +1,86 @@
+"""`radbus users`: who may log in with a key of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from radbus_cli.console import Json, print_json
+from radbus_cli.database import in_database
+from radbus_cli.tokens import Models, RateLimit, Scopes, print_table, rights, rights_shown, time_shown
+
+if TYPE_CHECKING:
+    from radbus_storage.documents import Documents
+
+app = typer.Typer(no_args_is_help=True, help="Users who log in with a key of their own.")
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="The username that the user's JWTs claim.")],
+    *,
+    institution: Annotated[str, typer.Option(help="Whose data the user reads and writes.")],
+    public_key: Annotated[
+        Path, typer.Option(help="File with the user's RSA public key in PEM.", exists=True, dir_okay=False)
+    ],
+    scope: Scopes = None,
+    model: Models = None,
+    issuer: Annotated[
+        str | None, typer.Option(help="The issuer that the user's JWTs must name; any, if not given.")
+    ] = None,
+    rate_limit: RateLimit = None,
+) -> None:
+    """Register a user."""
+    from radbus_runtime.auth.keeping import add_user
+    from radbus_storage.records import USERS
+
+    pem = public_key.read_bytes()
+    given = rights(scope, model, rate_limit)
+
+    async def work(documents: Documents) -> None:
+        users = documents[USERS]
+        await add_user(users, name=name, institution=institution, public_key=pem, issuer=issuer, **given)
+
+    in_database(work)
+    typer.echo(f"added {name}")
+
+
+@app.command("list")
+def list_all(
+    *,
+    institution: Annotated[str | None, typer.Option(help="Only this institution's.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the users."""
+    from radbus_runtime.auth.keeping import list_users
+    from radbus_runtime.auth.users import fingerprint
+    from radbus_storage.records import USERS
+
+    found = in_database(lambda documents: list_users(documents[USERS], institution=institution))
+    shown = [
+        {
+            "name": record["_id"],
+            "institution": record["institution"],
+            "key": fingerprint(record["public_key"]),
+            "issuer": record["issuer"],
+            **rights_shown(record),
+            "created": time_shown(record["created_at"]),
+        }
+        for record in found
+    ]
+    if as_json:
+        print_json(shown)
+        return
+    print_table(shown)
+
+
+@app.command()
+def remove(name: Annotated[str, typer.Argument(help="The user's name.")]) -> None:
+    """Remove a user, who is refused from now on."""
+    from radbus_runtime.auth.keeping import remove_user
+    from radbus_storage.records import USERS
+
+    in_database(lambda documents: remove_user(documents[USERS], name))
+    typer.echo(f"removed {name}")
