@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -22,7 +24,7 @@ async def test_it_answers_five_structures_one_within_the_other_on_every_frame(sh
     assert names == ["SpinalCord", "Lung_R", "Lung_L", "Heart", "Esophagus"]
     masks = [label_map.labels == label_map.segments[0].number for label_map in output.label_maps]
     assert all(mask.shape == shape and mask.any(axis=(1, 2)).all() for mask in masks)
-    for outer, inner in zip(masks, masks[1:], strict=False):
+    for outer, inner in pairwise(masks):
         assert not (inner & ~outer).any()
         assert shape[1] < 8 or inner.sum() < outer.sum()
 
