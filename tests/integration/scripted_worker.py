@@ -65,22 +65,24 @@ class Scripted:
         job_id: str | None = None,
         subject_uid: str | None = None,
         revision: int = 1,
+        archive: str | None = None,
     ) -> str:
         """Ask for a job and wait until the scheduler has it."""
         job_id = job_id or str(uuid4())
-        uid = subject_uid or f"2.25.{uuid4().int}"
+        uid = subject_uid or (job_id if archive else f"2.25.{uuid4().int}")
         asked = JobRequestedV1(
             job_id=job_id,
             use_case="qct",
             use_case_version=1,
             title="Chest CT",
-            scope=Scope.SERIES,
-            study_instance_uid="2.25.1",
-            series_instance_uids=(uid,),
+            scope=Scope.ARCHIVE if archive else Scope.SERIES,
+            study_instance_uid="" if archive else "2.25.1",
+            series_instance_uids=() if archive else (uid,),
             subject_uid=uid,
             revision=revision,
             priority=priority,
             tasks=tasks or (TaskSpec(id="a", machine="m"),),
+            archive=archive,
         )
         await self.tell(topology.JOB_REQUESTED, asked, institution=institution)
         await eventually(lambda: self.documents["jobs"].find_one({"_id": job_id}))

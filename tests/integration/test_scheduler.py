@@ -392,6 +392,30 @@ async def test_jobs_are_shown_to_nobody_without_a_token(scheduler):
         assert (await client.get("/jobs")).status_code == 401
 
 
+async def test_a_job_on_an_archive_runs_beside_others_and_is_listed_though_it_has_no_series(scheduler, script):
+    await script.announce(slots=2)
+    several = TaskSpec(id="a", machine="m", channels={"ct": "1.2.3", "pet": "1.2.4"})
+    on_archive = await script.ask(archive=f"{script.institution}/runs/1/upload.zip")
+    on_series = await script.ask(several)
+
+    orders = {order.job_id: order for order in (await script.order(), await script.order())}
+    for order in orders.values():
+        await script.succeed(order)
+    await script.until_job(on_archive, "completed")
+    await script.until_job(on_series, "completed")
+    async with _client(scheduler, script.institution) as client:
+        page = (await client.get("/jobs")).json()["jobs"]
+
+    assert orders[on_archive].archive == f"{script.institution}/runs/1/upload.zip"
+    assert (orders[on_series].archive, orders[on_series].channels) == (None, several.channels)
+    assert (script.completed[on_archive].subject_uid, script.completed[on_archive].outcomes[0].task_id) == (
+        on_archive,
+        "a",
+    )
+    shown = next(job for job in page if job["id"] == on_archive)
+    assert (shown["scope"], shown["study_instance_uid"], shown["series_instance_uids"]) == ("archive", "", [])
+
+
 @asynccontextmanager
 async def _client(service: Service, institution: str) -> AsyncIterator[httpx2.AsyncClient]:
     token = await create_token(service.documents["tokens"], institution=institution, name="test")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import hashlib
 import io
 import json
 import os
@@ -12,13 +14,14 @@ import subprocess
 import sys
 import uuid
 import zipfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aio_pika
+import numpy as np
 import psutil
 import pydicom
 import pytest
@@ -62,12 +65,15 @@ class Threshold:
             raise ValueError("Doe^Jane was born in 1960")
         if self._way == "refuses":
             raise PermanentError("expected something else")
+        if self._way == "calls":
+            await model.infer({}, {})
+        others = {name: list(other.voxels.shape) for name, other in volume.channels.items()}
         labels = (volume.voxels < -500).astype(np.uint8)
         segment = Segment(1, "Air", Code("123037004", "SCT", "Anatomical Structure"), AIR, (0, 200, 255))
         share = float(labels.mean())
         return MachineOutput(
             summary=f"{100 * share:.1f} % air.",
-            values={"air": share, "kernel": str(volume.attributes.get("ConvolutionKernel"))},
+            values={"air": share, "kernel": str(volume.attributes.get("ConvolutionKernel")), "others": str(others)},
             label_maps=(LabelMap("air", labels, (segment,)),),
             measurements=(Measurement("air", "Share of air", share, "1", AIR, "Voxels below -500 HU."),),
             findings=(Finding("air", True, "There is air.", AIR),),
@@ -75,6 +81,11 @@ class Threshold:
             limits=("A test.",),
         )
 '''
+TWO_INPUTS = {"name": "two-inputs", "version": "1", "title": "Two", "runner": "python", "entry_point": "threshold"}
+TWO_INPUTS |= {"channels": ["ct", "flair"], "dicom_tags": ["ConvolutionKernel"]}
+PASS_THROUGH = {"name": "pass-through", "version": "1729", "title": "P", "runner": "python"}
+PASS_THROUGH |= {"model_id": "PassThroughModel:1729"}
+CALLS = {**TWO_INPUTS, "name": "calls", "version": "calls", "channels": []}
 WAYS = {"threshold": 300, "slow": 300, "hurried": 1.5, "broken": 300, "refuses": 300}
 
 
@@ -142,7 +153,7 @@ class Worker:
             raise AssertionError(f"the worker ended: {self.log()[-3000:]}")
         try:
             answer = await asyncio.to_thread(requests.get, f"http://127.0.0.1:{self.port}/readyz", timeout=5)
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
         return answer.status_code == 200 and len(self.pool_processes()) > 0
 
@@ -168,7 +179,48 @@ def write_machines(folder: Path, pool: str) -> Path:
     lung_ct = {"name": "lung-ct", "version": "1", "title": "Lungs", "runner": "triton", "model": "lung_ct"}
     lung_ct |= {"entry_point": "lung-ct", "pool": pool}
     (folder / "lung-ct" / "machine.yaml").write_text(json.dumps(lung_ct))
+    for each in (TWO_INPUTS, PASS_THROUGH, CALLS):
+        (folder / str(each["name"])).mkdir(exist_ok=True)
+        (folder / str(each["name"]) / "machine.yaml").write_text(json.dumps({**each, "pool": pool}))
     return folder
+
+
+def hashed(uid: str) -> str:
+    """Make a UID what the inferencing API's clients make of it: 64 digits, no dot."""
+    return ("1" + "".join(f"{byte:02d}" for byte in hashlib.sha512(uid.encode()).digest()))[:64]
+
+
+KEPT = {"ImageType", "Modality", "PatientPosition", "BodyPartExamined", "SOPClassUID", "SliceThickness"}
+KEPT |= {"ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept"}
+UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
+
+
+def deidentified(content: bytes, name_of: Callable[[str], str] = hashed) -> bytes:
+    """Leave of an instance what the inferencing API's clients send."""
+    ds = pydicom.dcmread(io.BytesIO(content))
+    for element in list(ds):
+        if element.keyword in UIDS:
+            ds[element.tag] = pydicom.DataElement(element.tag, "LO", name_of(str(element.value)))
+        elif element.tag.group not in {0x0028, 0x7FE0} and element.keyword not in KEPT:
+            del ds[element.tag]
+    stream = io.BytesIO()
+    ds.save_as(stream)
+    return stream.getvalue()
+
+
+def zipped(entries: Mapping[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+@functools.cache
+def uploaded(slices: int, *, hashing: bool = True) -> tuple[bytes, ...]:
+    """Make the instances of a phantom as a client of the inferencing API sends them."""
+    instances = phantom_instances(chest_phantom(slices=slices, rows=128))
+    return tuple(deidentified(each, hashed if hashing else str) for each in instances)
 
 
 async def until(
@@ -238,6 +290,12 @@ class Hospital:
             {"_id": record_id(self.institution, series), "institution": self.institution, "elements": elements}
         )
         return study, series
+
+    async def order_on_archive(self, machine: str, content: bytes) -> RunTaskV1:
+        """Store an archive and return the order of a job on it, not sent yet."""
+        key = f"{self.institution}/runs/{uuid.uuid4()}/upload.zip"
+        await self.objects.put(key, content, size_bytes=len(content))
+        return await self.order(machine, ("", ""), archive=key, use_case="inner-eye", series_instance_uids=())
 
     async def order(self, machine: str, where: tuple[str, str], **changes: Any) -> RunTaskV1:
         """Write a job with one task and return its order, not sent yet."""
@@ -599,6 +657,122 @@ async def test_the_lung_machine_measures_the_phantom_through_triton(hospital, wo
     assert outcome["usable"], outcome["summary"]
     assert outcome["values"]["total_lung_volume_ml"] > 1000
     assert outcome["files"]["seg"]
+
+
+async def test_an_archive_becomes_a_structure_set_that_repeats_its_uids(hospital, worker):
+    instances = uploaded(24)
+    sources = [pydicom.dcmread(io.BytesIO(each)) for each in instances]
+    entries = {"CT\\": b""} | {f"CT\\{number}": each for number, each in enumerate(reversed(instances))}
+    order = await hospital.order_on_archive("pass-through", zipped(entries))
+
+    await hospital.send(order)
+    outcome = await hospital.outcome(order)
+
+    assert outcome["succeeded"], outcome["reason"]
+    assert (outcome["usable"], outcome["inputs"], outcome["files"].keys()) == (True, {}, {"rtstruct", "json"})
+    ds = pydicom.dcmread(io.BytesIO(await hospital.objects.get(outcome["files"]["rtstruct"][0])))
+    assert ds.SoftwareVersions == "PassThroughModel:1729"
+    names = ["SpinalCord", "Lung_R", "Lung_L", "Heart", "Esophagus"]
+    assert [roi.ROIName for roi in ds.StructureSetROISequence] == names
+    study = ds.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
+    assert ds.StudyInstanceUID == study.ReferencedSOPInstanceUID == sources[0]["StudyInstanceUID"].value
+    assert len(ds.StudyInstanceUID) == 64
+    assert study.RTReferencedSeriesSequence[0].SeriesInstanceUID == sources[0]["SeriesInstanceUID"].value
+    assert ds.FrameOfReferenceUID == sources[0]["FrameOfReferenceUID"].value
+    heights = {str(each["SOPInstanceUID"].value): float(each.ImagePositionPatient[2]) for each in sources}
+    for roi in ds.ROIContourSequence:
+        drawn = {
+            contour.ContourImageSequence[0].ReferencedSOPInstanceUID: float(contour.ContourData[2])
+            for contour in roi.ContourSequence
+        }
+        assert drawn == pytest.approx(heights, abs=1e-3)
+    assert not list(worker.scratch.iterdir())
+
+
+async def test_the_lung_machine_draws_the_lungs_of_an_archive_as_a_valid_structure_set(
+    hospital, worker, tmp_path, dciodvfy
+):
+    instances = uploaded(60, hashing=False)
+    order = await hospital.order_on_archive("lung-ct", zipped({f"{n}": each for n, each in enumerate(instances)}))
+
+    await hospital.send(order)
+    outcome = await hospital.outcome(order)
+
+    assert outcome["succeeded"], outcome["reason"]
+    assert outcome["usable"], outcome["summary"]
+    path = tmp_path / "rtstruct.dcm"
+    path.write_bytes(await hospital.objects.get(outcome["files"]["rtstruct"][0]))
+    said = await asyncio.to_thread(subprocess.run, [dciodvfy, str(path)], capture_output=True, text=True, check=False)
+    assert "Error" not in said.stdout + said.stderr
+    ds = pydicom.dcmread(path)
+    assert [roi.ROIName for roi in ds.StructureSetROISequence][:2] == ["Right lung", "Left lung"]
+    assert all(len(roi.ContourSequence) > 5 for roi in ds.ROIContourSequence[:2])
+
+
+@pytest.mark.parametrize(
+    ("machine", "make", "reason"),
+    [
+        ("pass-through", lambda: b"no zip", "Expected a zip archive"),
+        ("pass-through", lambda: zipped({}), "Expected images of one channel; there are 0"),
+        ("pass-through", lambda: zipped({"a/1": uploaded(3)[0], "b/1": uploaded(3)[1]}), "there are 2"),
+        ("pass-through", lambda: zipped({"Doe^Jane/1": b"born in 1960"}), "cannot be read"),
+        ("pass-through", lambda: zipped({str(n): uploaded(24)[n] for n in (0, 1, 2, 7)}), "evenly spaced"),
+        ("two-inputs", lambda: zipped({"ct/1": uploaded(3)[0]}), "none of flair"),
+    ],
+)
+async def test_an_archive_that_cannot_be_used_is_an_outcome_and_not_a_failure(hospital, worker, machine, make, reason):
+    order = await hospital.order_on_archive(machine, make())
+
+    await hospital.send(order)
+    outcome = await hospital.outcome(order)
+
+    assert (outcome["succeeded"], outcome["usable"], outcome["files"]) == (True, False, {})
+    assert reason in outcome["summary"]
+    assert "Jane" not in worker.log() + outcome["summary"]
+    assert not list(worker.scratch.iterdir())
+
+
+async def test_an_archive_that_is_gone_fails_for_good(hospital, worker):
+    order = await hospital.order("pass-through", ("", ""), archive="nowhere/upload.zip", series_instance_uids=())
+
+    await hospital.send(order)
+    await hospital.outcome(order)
+
+    assert hospital.told("task.failed", order)[0]["again"] is False
+
+
+async def test_a_machine_gets_each_of_its_inputs_and_its_labels_lie_on_the_first(hospital, worker):
+    (study, ct), (_, flair) = await hospital.store_series(slices=16), await hospital.store_series(slices=24)
+    channels = {"Flair": flair, "CT": ct}
+    order = await hospital.order("two-inputs", (study, ct), series_instance_uids=(flair, ct), channels=channels)
+    without = await hospital.order("two-inputs", (study, ct), channels={"ct": ct})
+
+    await hospital.send(order)
+    await hospital.send(without)
+    outcome, refused = await hospital.outcome(order), await hospital.outcome(without)
+
+    assert outcome["succeeded"], outcome["reason"]
+    assert outcome["values"]["others"] == "{'flair': [24, 128, 128]}"
+    archive = np.load(io.BytesIO(await hospital.objects.get(outcome["files"]["npz"][0])))
+    assert archive["segmentation"].shape == (16, 128, 128)
+    assert outcome["inputs"]["pixel_spacing"][study].keys() == {ct, flair}
+    assert (refused["succeeded"], refused["usable"]) == (True, False)
+    assert "none of flair" in refused["summary"]
+    assert not list(worker.scratch.iterdir())
+
+
+async def test_a_pool_of_machines_without_models_does_not_need_triton(hospital, start_worker, tmp_path):
+    folder = tmp_path / "python" / "calls"
+    folder.mkdir(parents=True)
+    (folder / "machine.yaml").write_text(json.dumps({**CALLS, "pool": hospital.pool}))
+    await start_worker(triton_url="127.0.0.1:1", machines_dir=str(folder.parent)).ready()
+    order = await hospital.order("calls", await hospital.store_series(slices=16))
+
+    await hospital.send(order)
+    outcome = await hospital.outcome(order)
+
+    assert "there is no model to call" in outcome["reason"]
+    assert hospital.told("task.failed", order)[0]["again"] is False
 
 
 async def _true(value: object) -> object:

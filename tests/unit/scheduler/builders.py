@@ -58,9 +58,18 @@ def request(*tasks: TaskSpec, job_id: str = "job", priority: Priority = Priority
     )
 
 
+def request_on_archive(*tasks: TaskSpec) -> JobRequestedV1:
+    nothing = {"scope": Scope.ARCHIVE, "study_instance_uid": "", "series_instance_uids": (), "subject_uid": "job"}
+    return request(*tasks).model_copy(update={**nothing, "archive": "north/runs/job/upload.zip"})
+
+
 def job(*tasks: TaskSpec, deadline_s: float = 3600, traceparent: str | None = None) -> Job:
+    return planned(request(*tasks), deadline_s=deadline_s, traceparent=traceparent)
+
+
+def planned(asked: JobRequestedV1, *, deadline_s: float = 3600, traceparent: str | None = None) -> Job:
     return plan(
-        request(*tasks),
+        asked,
         institution="north",
         machines=MACHINES,
         now=T0,

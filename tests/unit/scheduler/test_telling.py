@@ -11,7 +11,7 @@ from radbus_scheduler.domain.changes import cancelled, succeeded
 from radbus_scheduler.domain.job import Job
 from radbus_scheduler.handlers.telling import messages_of
 
-from tests.unit.scheduler.builders import T0, given, in_flight, job, succeeded_fact
+from tests.unit.scheduler.builders import T0, given, in_flight, job, planned, request_on_archive, succeeded_fact
 
 TELLER = Teller("scheduler")
 CHAIN = (TaskSpec(id="a", machine="m"), TaskSpec(id="b", machine="report", needs=("a",)))
@@ -42,6 +42,28 @@ def test_a_dispatched_task_is_an_order_to_its_pool_with_the_outcomes_that_it_nee
     assert order["needs"] == [{"task_id": "a", "outcome_id": "job/a/1"}]
 
 
+def test_the_order_of_a_task_with_several_inputs_names_the_series_of_each():
+    before = job(TaskSpec(id="a", machine="m", channels={"ct": "1.2.3", "pet": "1.2.4"}))
+
+    ((_, order),) = told(before, in_flight(before))
+
+    assert order["channels"] == {"ct": "1.2.3", "pet": "1.2.4"}
+
+
+def test_a_job_on_an_archive_is_ordered_and_ends_without_any_series():
+    before = planned(request_on_archive())
+    running = in_flight(before)
+
+    ((_, order),) = told(before, running)
+    ((completed, data),) = told(running, given(succeeded(running, succeeded_fact(), T0)))
+    ((failed, _),) = told(running, given(cancelled(running, "not wanted", T0)))
+
+    assert order["archive"] == "north/runs/job/upload.zip"
+    assert (order["study_instance_uid"], order["series_instance_uids"]) == ("", [])
+    assert (completed, data["subject_uid"], data["series_instance_uids"]) == ("job.completed.v1", "job", [])
+    assert failed == "job.failed.v1"
+
+
 def test_the_same_change_made_twice_tells_the_same_ids():
     before, after = job(), in_flight(job())
 
@@ -70,8 +92,17 @@ def test_a_cancelled_job_tells_a_failure_that_is_marked_as_cancelled():
 
 def test_a_job_comes_back_from_its_record_as_it_was():
     before = in_flight(job(*CHAIN, traceparent="00-1-2-01"))
+    other = planned(request_on_archive(TaskSpec(id="a", machine="m", channels={"ct": "1.2.3"})))
 
     assert job_of(job_document(before)) == before
+    assert job_of(job_document(other)) == other
+
+
+def test_a_record_of_an_earlier_version_can_still_be_read():
+    document = job_document(job())
+    del document["archive"], document["tasks"][0]["channels"]
+
+    assert job_of(document) == job()
 
 
 def test_a_record_with_fields_of_a_newer_version_can_still_be_read():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from radbus_worker.domain.inputs import FrameInput, inference_inputs, snake_case
+from radbus_worker.domain.inputs import FrameInput, Inputs, inference_inputs, merged, snake_case
 
 STUDY, SERIES = "1.2", "1.2.3"
 
 
-def arranged(*frames: FrameInput) -> dict[str, object]:
+def arranged(*frames: FrameInput) -> Inputs:
     return inference_inputs(frames, study_instance_uid=STUDY, series_instance_uid=SERIES)
 
 
@@ -64,3 +64,12 @@ def test_what_is_too_large_to_read_is_left_out():
 )
 def test_keywords_are_spelled_in_snake_case(keyword, spelled):
     assert snake_case(keyword) == spelled
+
+
+def test_the_inputs_of_several_series_stand_beside_one_another():
+    first = arranged(FrameInput(1, {"KVP": 120, "PatientSex": "F"}))
+    second = inference_inputs(
+        [FrameInput(1, {"KVP": 80, "PatientSex": "F"})], study_instance_uid=STUDY, series_instance_uid="1.2.4"
+    )
+
+    assert merged([first, second]) == {"kvp": {STUDY: {SERIES: 120, "1.2.4": 80}}, "patient_sex": {STUDY: "F"}}

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from radbus_contracts.errors import PermanentError
+
+# The inferencing API's clients name folders of a zip by it, in whatever case.
+ChannelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 
 
 class Runner(StrEnum):
@@ -34,9 +38,9 @@ class MachineManifest(BaseModel):
     model: str | None = Field(default=None, description="The model's name on Triton.")
     entry_point: str | None = Field(default=None, description="Name in the entry-point group radbus.machines.")
     model_id: str | None = Field(
-        default=None, pattern=r"^[A-Za-z0-9._:-]{1,128}$", description="By which the inferencing API knows it."
+        default=None, pattern=r"^[A-Za-z0-9._:-]{1,64}$", description="By which the inferencing API knows it."
     )
-    channels: tuple[str, ...] = Field(
+    channels: tuple[ChannelName, ...] = Field(
         default=(), description="Names of its inputs, the first is the one that is segmented; none for a single input."
     )
     pool: str = "default"
@@ -44,6 +48,12 @@ class MachineManifest(BaseModel):
     max_attempts: int = Field(default=3, ge=1, le=20)
     dicom_tags: tuple[str, ...] = Field(default=(), description="Header elements it may see, by keyword.")
     weights_sha256: str | None = None
+
+    @model_validator(mode="after")
+    def _channels_differ(self) -> Self:
+        if len({name.casefold() for name in self.channels}) < len(self.channels):
+            raise ValueError("channels: expected names that differ in more than case")
+        return self
 
     @property
     def public_id(self) -> str:

@@ -38,5 +38,5 @@ class Machine(Protocol):
     def __init__(self, manifest: MachineManifest) -> None: ...
 
     async def infer(self, volume: Volume, model: Model, progress: Progress) -> MachineOutput:
-        """Judge one volume."""
+        """Judge one volume; `model` cannot be called where the manifest's runner is `python`."""
         ...

@@ -48,6 +48,9 @@ class Volume:
     `voxels` is [frames, rows, columns], int16 where the modality values are whole numbers that fit, else float32.
     `attributes` holds only the header elements that the machine's manifest asks for, by keyword.
     `remarks` says in words what was odd about the series and yet no reason to refuse it.
+
+    For a machine whose manifest declares several `channels` this is the first of them, whose geometry is that of all
+    outputs; `channels` holds the others by name, each with a geometry of its own.
     """
 
     voxels: NDArray[np.int16] | NDArray[np.float32]
@@ -56,6 +59,7 @@ class Volume:
     modality: str
     attributes: Mapping[str, object] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    channels: Mapping[str, Volume] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,14 @@ class ObjectStore:
         """
         await self._call(lambda: self._client.fget_object(self._bucket, key, str(path)))
 
+    async def size_bytes(self, key: str) -> int:
+        """Return an object's size.
+
+        Raises:
+            ObjectMissingError: There is none.
+        """
+        return int((await self._call(lambda: self._client.stat_object(self._bucket, key))).size or 0)
+
     async def delete(self, key: str) -> None:
         """Remove an object; none there is success."""
         await self._call(lambda: self._client.remove_object(self._bucket, key))

@@ -21,16 +21,18 @@ from radbus_storage import records
 from radbus_storage.documents import Documents
 from radbus_storage.objects import ObjectStore
 
+from radbus_worker.adapters.channels import StoredChannels, UploadedChannels
 from radbus_worker.adapters.courtesies import Courtesies
 from radbus_worker.adapters.cpu_pool import CpuPool
 from radbus_worker.adapters.derived_objects import DerivedObjects
 from radbus_worker.adapters.leases import LEASE_INDEX, Leases
-from radbus_worker.adapters.machines import triton_machines
+from radbus_worker.adapters.machines import coded_machines, triton_model_name
 from radbus_worker.adapters.outcomes import Outcomes
 from radbus_worker.adapters.rendering import Renderer
 from radbus_worker.adapters.scratch import remove_leftover_folders
 from radbus_worker.adapters.series import SeriesStore
 from radbus_worker.adapters.volumes import VolumeLoader
+from radbus_worker.domain.archives import ArchiveLimits
 from radbus_worker.domain.slots import Slots
 from radbus_worker.handlers.attempts import Attempts, Station
 from radbus_worker.handlers.heartbeat import Heartbeat
@@ -89,7 +91,7 @@ def create_app(settings: WorkerSettings) -> Service:
             cpus.warm,
             partial(_clear_leftovers, settings, triton),
         ],
-        checks={"triton": lambda: triton.check(models)},
+        checks={"triton": lambda: triton.check(models)} if models else {},
         drain=[
             heartbeat.drain,
             partial(running.drain, settings.drain_s),
@@ -117,14 +119,23 @@ def _stations(
         documents[records.INSTANCES], documents[records.SERIES], stores.objects, downloads=settings.downloads
     )
     derived = DerivedObjects(stores.objects)
-    workshop = VolumeWorkshop(series, VolumeLoader(cpus), Renderer(cpus), derived, settings.scratch_dir)
-    machines = triton_machines(manifests, triton, pool=settings.pool, in_flight=settings.triton_in_flight)
+    limits = ArchiveLimits(settings.archive_limit_bytes, settings.archive_inflated_limit_bytes)
+    workshop = VolumeWorkshop(
+        StoredChannels(series),
+        UploadedChannels(stores.objects, cpus, limits),
+        VolumeLoader(cpus),
+        Renderer(cpus),
+        derived,
+        settings.scratch_dir,
+    )
+    machines = coded_machines(manifests, triton, pool=settings.pool, in_flight=settings.triton_in_flight)
     stations = {name: Station(each.manifest, JudgeVolume(each, workshop)) for name, each in machines.items()}
     report = MakeReport(stores.outcomes, series, derived, cpus, settings.scratch_dir)
     for name, manifest in manifests.items():
         if manifest.runner is Runner.REPORT and manifest.pool == settings.pool:
             stations[name] = Station(manifest, report)
-    return stations, sorted({each.model.name for each in machines.values()})
+    on_triton = (each.manifest for each in machines.values() if each.manifest.runner is Runner.TRITON)
+    return stations, sorted({triton_model_name(manifest) for manifest in on_triton})
 
 
 async def _clear_leftovers(settings: WorkerSettings, triton: TritonClient) -> None:

@@ -11,6 +11,8 @@ from pydantic import Field
 from radbus_machines.triton import SharedMemoryUse
 from radbus_runtime.settings import ServiceSettings
 
+_GIB = 1024**3
+
 
 def _unique_name() -> str:
     return f"{socket.gethostname()}-{uuid4().hex[:8]}"
@@ -29,6 +31,10 @@ class WorkerSettings(ServiceSettings):
     scratch_dir: Path = Field(
         default_factory=lambda: Path(tempfile.gettempdir()),
         description="Where a task's private folder is made; the system's folder of temporary files when not given.",
+    )
+    archive_limit_bytes: int = Field(default=4 * _GIB, gt=0, description="Largest uploaded archive that is opened.")
+    archive_inflated_limit_bytes: int = Field(
+        default=8 * _GIB, gt=0, description="Largest sum of an uploaded archive's entries."
     )
     triton_url: str = Field(description="Triton's gRPC address, as host:port.")
     triton_in_flight: int = Field(default=2, ge=1, description="Requests to one model at a time.")

@@ -13,6 +13,7 @@ from pydicom.sr.coding import Code as PydicomCode
 from radbus_contracts.notice import RESEARCH_USE_ONLY
 from radbus_machines.types import Code, Frame, LabelMap, Segment
 
+from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
 from radbus_dicom.derived.sources import sources_for_highdicom
 from radbus_dicom.errors import OutputNotValid
@@ -35,7 +36,8 @@ def make_segmentation(
     Raises:
         OutputNotValid: The labels do not match the frames or the segments.
     """
-    _check(label_map, sources, frames)
+    _check(label_map, sources)
+    check_labels(label_map, frames=len(frames))
     if not label_map.labels.any():
         return None
     segments = sorted(label_map.segments, key=lambda segment: segment.number)
@@ -62,19 +64,13 @@ def make_segmentation(
     return _finished(seg, label_map, datasets[0], provenance)
 
 
-def _check(label_map: LabelMap, sources: Sequence[Dataset], frames: Sequence[Frame]) -> None:
-    if not sources or label_map.labels.shape[0] != len(frames):
-        raise OutputNotValid(f"expected one label frame for each of the {len(frames)} source frames")
+def _check(label_map: LabelMap, sources: Sequence[Dataset]) -> None:
+    if not sources:
+        raise OutputNotValid("expected the headers of the source instances")
     if len(sources) > 1 and any(int(source.get("NumberOfFrames") or 1) > 1 for source in sources):
         raise OutputNotValid("expected all frames in one multi-frame instance, or one in each of many")
     if label_map.labels.shape[1:] != (sources[0].Rows, sources[0].Columns):
         raise OutputNotValid(f"expected label frames of {sources[0].Rows} x {sources[0].Columns} pixels")
-    numbers = {segment.number for segment in label_map.segments}
-    if len(numbers) != len(label_map.segments) or not numbers <= set(range(1, 256)):
-        raise OutputNotValid("expected segment numbers from 1 to 255, each once")
-    unknown = set(np.flatnonzero(np.bincount(label_map.labels.ravel(), minlength=256)).tolist()) - numbers - {0}
-    if unknown:
-        raise OutputNotValid(f"expected a segment for each label; {sorted(unknown)} have none")
 
 
 def _labels_in_source_order(

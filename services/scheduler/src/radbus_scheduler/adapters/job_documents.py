@@ -23,6 +23,7 @@ def job_document(job: Job) -> Document:
         "revision": job.revision,
         "priority": job.priority.value,
         "critical_when": job.critical_when,
+        "archive": job.archive,
         "requested_at": job.requested_at,
         "finish_by": job.finish_by,
         "traceparent": job.traceparent,
@@ -62,6 +63,7 @@ def job_of(document: Document) -> Job:
         finished_at=document["finished_at"],
         reason=document["reason"],
         traceparent=document["traceparent"],
+        archive=document.get("archive"),  # absent in the records of earlier versions, as are the channels of tasks
     )
 
 
@@ -73,4 +75,4 @@ def task_of(document: Document) -> Task:
 
 def _task_document(task: Task) -> Document:
     document = {name: getattr(task, name) for name in Task.__slots__}
-    return {**document, "needs": list(task.needs), "state": task.state.value}
+    return {**document, "needs": list(task.needs), "channels": dict(task.channels), "state": task.state.value}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -51,11 +52,12 @@ class Task:
     progress: float = 0.0
     outcome_id: str | None = None
     reason: str | None = None
+    channels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One use case on one revision of its subject."""
+    """One use case on one revision of its subject; one on an archive has no study and no series."""
 
     id: str
     institution: str
@@ -76,6 +78,7 @@ class Job:
     finished_at: datetime | None = None
     reason: str | None = None
     traceparent: str | None = None
+    archive: str | None = None
 
     def task(self, task_id: str) -> Task | None:
         """Find a task by its id."""

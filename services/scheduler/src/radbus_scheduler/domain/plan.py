@@ -43,6 +43,7 @@ def plan(
         requested_at=now,
         finish_by=now + timedelta(seconds=deadline_s),
         traceparent=traceparent,
+        archive=asked.archive,
     )
     reason = _fault(asked.tasks, machines)
     return job if reason is None else _refused(job, reason, now)
@@ -59,6 +60,7 @@ def _task(spec: TaskSpec, machine: MachineManifest | None, now: datetime) -> Tas
         timeout_s=machine.timeout_s if machine else 0,
         not_before=now,
         ready_at=None if spec.needs else now,
+        channels=spec.channels,
     )
 
 

@@ -37,6 +37,8 @@ def _order(teller: Teller, job: Job, task: Task) -> Outgoing:
         study_instance_uid=job.study_instance_uid,
         series_instance_uids=job.series_instance_uids,
         needs=_outcomes(job, only=task.needs),
+        channels=dict(task.channels),
+        archive=job.archive,
         finish_by=job.finish_by,
     )
     return teller.tell(

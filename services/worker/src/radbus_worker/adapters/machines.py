@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 
 from radbus_contracts.errors import PermanentError
 from radbus_machines.manifest import MachineManifest, Runner
-from radbus_machines.protocol import Machine
+from radbus_machines.protocol import Array, Machine, Model, OutputShapes
 from radbus_machines.triton import TritonClient, TritonModel
 
 ENTRY_POINTS = "radbus.machines"
@@ -18,35 +18,65 @@ class MachineMissingError(PermanentError):
     """A manifest names code that is not installed here."""
 
 
+class NoModelError(PermanentError):
+    """A machine that is Python alone has called a model."""
+
+
 @dataclass(frozen=True, slots=True)
-class TritonMachine:
-    """A machine with its model."""
+class CodedMachine:
+    """A machine's code with the model that it may call."""
 
     manifest: MachineManifest
     machine: Machine
-    model: TritonModel
+    model: Model
 
 
-def triton_machines(
+@dataclass(frozen=True, slots=True)
+class NoModel:
+    """The model of a machine that is Python alone."""
+
+    machine: str
+
+    async def infer(self, inputs: Mapping[str, Array], output_shapes: OutputShapes) -> Mapping[str, Array]:  # noqa: ARG002
+        """Refuse.
+
+        Raises:
+            NoModelError: Always.
+        """
+        raise NoModelError(f"machine {self.machine}: its runner is `python`, so there is no model to call")
+
+
+def coded_machines(
     manifests: Mapping[str, MachineManifest], client: TritonClient, *, pool: str, in_flight: int
-) -> dict[str, TritonMachine]:
-    """Load the code of every machine of a pool that runs on Triton.
+) -> dict[str, CodedMachine]:
+    """Load the code of every machine of a pool, with its model where it runs on Triton.
 
     Raises:
         MachineMissingError: A manifest's entry point is not installed.
     """
     models: dict[str, TritonModel] = {}
-    machines: dict[str, TritonMachine] = {}
+    machines: dict[str, CodedMachine] = {}
     for name, manifest in manifests.items():
-        if manifest.runner is not Runner.TRITON or manifest.pool != pool:
+        if manifest.pool != pool:
             continue
-        model_name = manifest.model or manifest.name
-        # One object a model, since it holds the bound of requests in flight.
-        model = models.setdefault(
-            model_name, TritonModel(client, model_name, timeout_s=manifest.timeout_s, in_flight=in_flight)
-        )
-        machines[name] = TritonMachine(manifest, _code(manifest), model)
+        match manifest.runner:
+            case Runner.PYTHON:
+                machines[name] = CodedMachine(manifest, _code(manifest), NoModel(name))
+            case Runner.TRITON:
+                model_name = triton_model_name(manifest)
+                # One object a model, since it holds the bound of requests in flight.
+                model = models.setdefault(
+                    model_name, TritonModel(client, model_name, timeout_s=manifest.timeout_s, in_flight=in_flight)
+                )
+                machines[name] = CodedMachine(manifest, _code(manifest), model)
+            case Runner.REPORT:
+                continue
     return machines
+
+
+def triton_model_name(manifest: MachineManifest) -> str:
+    """Return the name that a machine's model has on Triton."""
+    return manifest.model or manifest.name
 
 
 def _code(manifest: MachineManifest) -> Machine:

@@ -10,13 +10,27 @@ from radbus_dicom.derived.archives import make_npz
 from radbus_dicom.derived.key_slices import Window, draw_key_slice
 from radbus_dicom.derived.provenance import Provenance
 from radbus_dicom.derived.report_pdf import ReportContent, make_report_pdf
+from radbus_dicom.derived.rt_structure_set import Structures, make_rt_structure_set
 from radbus_dicom.derived.segmentation import make_segmentation
 from radbus_dicom.frames import FrameHeader, read_frame_headers
 from radbus_dicom.geometry import FrameSlot
 from radbus_dicom.opening import read_header_dataset
 from radbus_machines.types import KeyFrame
 
+from radbus_worker.adapters.archives import read_entries, unpack
 from radbus_worker.adapters.shared_volumes import SharedLabels, SharedVolume
+
+__all__ = [
+    "decode",
+    "read_entries",
+    "read_headers",
+    "unpack",
+    "write_key_slices",
+    "write_npz",
+    "write_report",
+    "write_rt_structure_set",
+    "write_segmentation",
+]
 
 
 def read_headers(paths: Sequence[Path]) -> list[FrameHeader]:
@@ -41,6 +55,22 @@ def write_segmentation(
         return False
     ds.save_as(target, enforce_file_format=True)
     return True
+
+
+def write_rt_structure_set(
+    labels: Sequence[SharedLabels],
+    volume: SharedVolume,
+    *,
+    source: Path,
+    provenance: Provenance,
+    model_id: str,
+    target: Path,
+) -> None:
+    """Write the RT Structure Set of all label maps; `source` is the instance of the first frame."""
+    structures = Structures([each.label_map() for each in labels], volume.frames, volume.geometry)
+    header = read_header_dataset(source)
+    ds = make_rt_structure_set(structures, source=header, provenance=provenance, model_id=model_id)
+    ds.save_as(target, enforce_file_format=True)
 
 
 def write_npz(labels: SharedLabels, volume: SharedVolume, target: Path) -> None:

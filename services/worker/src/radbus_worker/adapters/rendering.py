@@ -1,4 +1,4 @@
-"""From a machine's output to files: SEG, NumPy archive, key slices, JSON; drawn by the process pool."""
+"""From a machine's output to files: SEG, NumPy archive, key slices, structures, JSON; drawn by the process pool."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import numpy as np
 from radbus_dicom.derived.archives import output_json
 from radbus_dicom.derived.key_slices import LUNG_WINDOW, Window
 from radbus_dicom.derived.provenance import Provenance
-from radbus_dicom.errors import OutputNotValid
+from radbus_dicom.errors import OutputNotValid, SeriesNotUsable
+from radbus_dicom.geometry import PROJECTION_MODALITIES
 from radbus_machines.shared_blocks import SharedBlock
 from radbus_machines.types import LabelMap, MachineOutput
 
@@ -22,6 +23,11 @@ from radbus_worker.adapters.cpu_pool import CpuPool
 from radbus_worker.adapters.shared_volumes import SharedLabels
 from radbus_worker.adapters.together import all_of
 from radbus_worker.adapters.volumes import LoadedVolume
+
+SERIES_KINDS = frozenset({"seg", "npz", "sc_png"})
+"""What is made for a stored series, beside the JSON."""
+ARCHIVE_KINDS = frozenset({"rtstruct"})
+"""What is made for an uploaded archive: its client reads no more, and a SEG cannot name UIDs that are none."""
 
 _LUNG = ("39607008", "SCT")
 
@@ -36,53 +42,88 @@ class RenderedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which kinds of files to make, in which folder, and what to say of their origin."""
+
+    kinds: frozenset[str]
+    folder: Path
+    provenance: Provenance
+    model_id: str
+
+
+Drawing = Callable[[], Awaitable[list[RenderedFile]]]
+
+
+@dataclass(frozen=True, slots=True)
 class Renderer:
     """Makes the files of every machine, so that every machine gets them all."""
 
     pool: CpuPool
 
-    async def render(
-        self, loaded: LoadedVolume, output: MachineOutput, *, provenance: Provenance, folder: Path
-    ) -> list[RenderedFile]:
-        """Write the files of an output into a folder.
+    async def render(self, loaded: LoadedVolume, output: MachineOutput, wanted: Wanted) -> list[RenderedFile]:
+        """Write the wanted files of an output, and its JSON.
 
         Raises:
             OutputNotValid: The output does not fit its volume, or cannot be written.
+            SeriesNotUsable: Structures are wanted of images that have no place in the patient.
             TransientError: The pool died, or there was no room for the labels.
         """
         _check(output, loaded)
-        content = output_json(output, provenance=provenance, remarks=loaded.volume.remarks)
-        json_file = RenderedFile("json", folder / "output.json", "application/json")
+        content = output_json(output, provenance=wanted.provenance, remarks=loaded.volume.remarks)
+        json_file = RenderedFile("json", wanted.folder / "output.json", "application/json")
         await asyncio.to_thread(json_file.path.write_bytes, content)
         with ExitStack() as blocks:
             labels = [
                 await asyncio.to_thread(blocks.enter_context, _shared(label_map)) for label_map in output.label_maps
             ]
-            drawings = [
-                *(self._segmentation(loaded, each, provenance, folder) for each in labels),
-                *(self._npz(loaded, each, folder) for each in labels),
-                self._key_slices(loaded, labels, output, folder),
-            ]
+            drawings = self._drawings(loaded, output, labels, wanted)
             files = await all_of(drawings, at_a_time=2 * self.pool.processes)
         return [file for of_one in files for file in of_one] + [json_file]
 
-    def _segmentation(
-        self, loaded: LoadedVolume, labels: SharedLabels, provenance: Provenance, folder: Path
-    ) -> Callable[[], Awaitable[list[RenderedFile]]]:
-        file = RenderedFile("seg", folder / f"seg-{_name(labels)}.dcm", "application/dicom")
+    def _drawings(
+        self, loaded: LoadedVolume, output: MachineOutput, labels: Sequence[SharedLabels], wanted: Wanted
+    ) -> Iterator[Drawing]:
+        if "seg" in wanted.kinds:
+            yield from (self._segmentation(loaded, each, wanted) for each in labels)
+        if "npz" in wanted.kinds:
+            yield from (self._npz(loaded, each, wanted.folder) for each in labels)
+        if "sc_png" in wanted.kinds:
+            yield self._key_slices(loaded, labels, output, wanted.folder)
+        if "rtstruct" in wanted.kinds and output.usable:
+            yield self._structures(loaded, labels, wanted)
+
+    def _segmentation(self, loaded: LoadedVolume, labels: SharedLabels, wanted: Wanted) -> Drawing:
+        file = RenderedFile("seg", wanted.folder / f"seg-{_name(labels)}.dcm", "application/dicom")
         sources = list(loaded.plan.slots_by_path())
 
         async def draw() -> list[RenderedFile]:
             made = await self.pool.run(
-                pixel_work.write_segmentation, labels, sources, loaded.shared, provenance, file.path
+                pixel_work.write_segmentation, labels, sources, loaded.shared, wanted.provenance, file.path
             )
             return [file] if made else []
 
         return draw
 
-    def _npz(
-        self, loaded: LoadedVolume, labels: SharedLabels, folder: Path
-    ) -> Callable[[], Awaitable[list[RenderedFile]]]:
+    def _structures(self, loaded: LoadedVolume, labels: Sequence[SharedLabels], wanted: Wanted) -> Drawing:
+        if loaded.plan.modality in PROJECTION_MODALITIES:
+            raise SeriesNotUsable("Expected images that lie in the patient; no structure can be drawn on radiographs.")
+        file = RenderedFile("rtstruct", wanted.folder / "rtstruct.dcm", "application/dicom")
+
+        async def draw() -> list[RenderedFile]:
+            await self.pool.run(
+                pixel_work.write_rt_structure_set,
+                labels,
+                loaded.shared,
+                source=loaded.plan.headers[0].path,
+                provenance=wanted.provenance,
+                model_id=wanted.model_id,
+                target=file.path,
+            )
+            return [file]
+
+        return draw
+
+    def _npz(self, loaded: LoadedVolume, labels: SharedLabels, folder: Path) -> Drawing:
         file = RenderedFile("npz", folder / f"labels-{_name(labels)}.npz", "application/octet-stream")
 
         async def draw() -> list[RenderedFile]:
@@ -93,7 +134,7 @@ class Renderer:
 
     def _key_slices(
         self, loaded: LoadedVolume, labels: Sequence[SharedLabels], output: MachineOutput, folder: Path
-    ) -> Callable[[], Awaitable[list[RenderedFile]]]:
+    ) -> Drawing:
         files = [
             RenderedFile("sc_png", folder / f"key-{number:02d}.png", "image/png")
             for number in range(1, len(output.key_frames) + 1)

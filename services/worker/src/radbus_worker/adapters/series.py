@@ -75,10 +75,10 @@ class SeriesStore:
             raise SeriesMissingError(f"expected a record of the series {series_instance_uid}")
         return dict(found.get("elements", {}))
 
-    async def download(self, instances: Sequence[StoredInstance], folder: Path) -> list[Path]:
-        """Fetch instances into a folder, some at a time; names are numbers, in the given order."""
+    async def download(self, instances: Sequence[StoredInstance], folder: Path, *, first: int = 0) -> list[Path]:
+        """Fetch instances into a folder, some at a time; names are numbers from `first`, in the given order."""
         # A name from the data might lead out of the folder.
-        paths = [folder / f"{number:05d}.dcm" for number in range(len(instances))]
+        paths = [folder / f"{number:05d}.dcm" for number in range(first, first + len(instances))]
         fetches = (
             partial(self.objects.download, instance.object_key, path)
             for instance, path in zip(instances, paths, strict=True)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 _OF_THE_STUDY = frozenset(
     {"PatientAge", "PatientSex", "PatientSize", "PatientWeight", "StudyDate", "StudyDescription", "StudyTime"}
 )
 _VALUE_CHARACTERS = 1024
+
+
+Inputs = dict[str, dict[str, object]]
+"""Values by name and StudyInstanceUID; below that by SeriesInstanceUID where they are not of the whole study."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +24,9 @@ class FrameInput:
     elements: Mapping[str, object]
 
 
-def inference_inputs(
-    frames: Sequence[FrameInput], *, study_instance_uid: str, series_instance_uid: str
-) -> dict[str, object]:
+def inference_inputs(frames: Sequence[FrameInput], *, study_instance_uid: str, series_instance_uid: str) -> Inputs:
     """Arrange the elements of a series' frames by study, series or instance; what is long is left out."""
-    inputs: dict[str, object] = {}
+    inputs: Inputs = {}
     indices = _indices(frames)
     for keyword in dict.fromkeys(keyword for frame in frames for keyword in frame.elements):
         values = [frame.elements.get(keyword) for frame in frames]
@@ -38,6 +40,19 @@ def inference_inputs(
             each = {index: value for index, value in zip(indices, values, strict=True) if value is not None}
             inputs[snake_case(keyword)] = {study_instance_uid: {series_instance_uid: each}}
     return inputs
+
+
+def merged(of_each_series: Iterable[Inputs]) -> Inputs:
+    """Put the inputs of several series together."""
+    whole: Inputs = {}
+    for inputs in of_each_series:
+        for name, by_study in inputs.items():
+            known = whole.setdefault(name, {})
+            for study_instance_uid, value in by_study.items():
+                before = known.setdefault(study_instance_uid, value)
+                if isinstance(before, dict) and isinstance(value, dict):
+                    known[study_instance_uid] = {**before, **value}
+    return whole
 
 
 def snake_case(keyword: str) -> str:

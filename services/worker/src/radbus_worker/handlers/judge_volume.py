@@ -1,40 +1,46 @@
-"""Run a machine on Triton: load the series, decode it, infer, render the outputs, store them."""
+"""Run a machine: load the images of its channels, decode them, infer, render the outputs, store them."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from radbus_dicom.derived.provenance import Provenance
 from radbus_dicom.frames import FrameHeader
 from radbus_machines.manifest import MachineManifest
 from radbus_machines.protocol import Progress
 
+from radbus_worker.adapters.channels import Channel
 from radbus_worker.adapters.derived_objects import DerivedObjects
-from radbus_worker.adapters.machines import TritonMachine
-from radbus_worker.adapters.rendering import Renderer
+from radbus_worker.adapters.machines import CodedMachine
+from radbus_worker.adapters.rendering import ARCHIVE_KINDS, SERIES_KINDS, Renderer, Wanted
 from radbus_worker.adapters.scratch import private_folder
-from radbus_worker.adapters.series import SeriesStore, StoredInstance
 from radbus_worker.adapters.stages import stage
 from radbus_worker.adapters.volumes import LoadedVolume, VolumeLoader
 from radbus_worker.domain.claims import Claim
-from radbus_worker.domain.inputs import FrameInput, inference_inputs
+from radbus_worker.domain.inputs import FrameInput, Inputs, inference_inputs, merged
 from radbus_worker.domain.results import Produced
 
 _LOADED, _DECODED, _INFERRED, _RENDERED = 0.1, 0.25, 0.8, 0.95
 
-Elements = Mapping[str, Mapping[str, object]]
-"""Granted header elements by SOPInstanceUID."""
+
+class Channels(Protocol):
+    """From where the images of a task come."""
+
+    async def fetch(self, claim: Claim, manifest: MachineManifest, folder: Path) -> list[Channel]:
+        """Bring the images of each channel of a machine into a folder, those that are segmented first."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeWorkshop:
-    """What all machines on Triton share."""
+    """What all machines that see volumes share."""
 
-    series: SeriesStore
+    stored: Channels
+    uploaded: Channels
     loader: VolumeLoader
     renderer: Renderer
     derived: DerivedObjects
@@ -43,53 +49,57 @@ class VolumeWorkshop:
 
 @dataclass(frozen=True, slots=True)
 class JudgeVolume:
-    """The runner `triton`."""
+    """The runners `triton` and `python`."""
 
-    station: TritonMachine
+    station: CodedMachine
     workshop: VolumeWorkshop
 
     async def run(self, claim: Claim, progress: Progress) -> Produced:
-        """Judge the volume of a series and store what the machine says of it."""
-        workshop = self.workshop
+        """Judge a volume, with those of the other channels, and store what the machine says of it."""
+        workshop, manifest = self.workshop, self.station.manifest
+        on_archive = claim.order.archive is not None
         async with AsyncExitStack() as lent:
             folder = await lent.enter_async_context(private_folder(workshop.scratch_dir))
             with stage("load"):
-                instances, remarks = await self._instances(claim)
-                paths = await workshop.series.download(instances, folder)
+                source = workshop.uploaded if on_archive else workshop.stored
+                channels = await source.fetch(claim, manifest, folder)
             progress(_LOADED)
-            elements = {instance.sop_instance_uid: instance.elements for instance in instances}
             with stage("decode"):
-                loaded = await lent.enter_async_context(
-                    workshop.loader.loaded(
-                        paths, attributes_of=lambda header: elements.get(header.sop_instance_uid, {}), remarks=remarks
-                    )
-                )
+                volumes = [await lent.enter_async_context(self._loaded(channel)) for channel in channels]
+                loaded = _with_others(volumes, channels)
             progress(_DECODED)
             with stage("infer"):
                 output = await self.station.machine.infer(
                     loaded.volume, self.station.model, _between(progress, _DECODED, _INFERRED)
                 )
             progress(_INFERRED)
+            kinds = ARCHIVE_KINDS if on_archive else SERIES_KINDS
             with stage("render"):
-                files = await workshop.renderer.render(
-                    loaded, output, provenance=provenance_of(claim, self.station.manifest), folder=folder
-                )
+                wanted = Wanted(kinds, folder, provenance_of(claim, manifest), manifest.public_id)
+                files = await workshop.renderer.render(loaded, output, wanted)
             progress(_RENDERED)
             with stage("store"):
                 keys = await workshop.derived.store(claim, files)
-            return Produced(output, loaded.volume.remarks, _inputs(claim, instances, loaded, elements), keys)
+            # What was in an archive is not kept, nor told of.
+            inputs = {} if on_archive else _inputs(claim, channels, volumes)
+            return Produced(output, loaded.volume.remarks, inputs, keys)
 
-    async def _instances(self, claim: Claim) -> tuple[list[StoredInstance], tuple[str, ...]]:
-        """Return the instances of the one series to judge: of several, the one with the most images."""
-        found = await self.workshop.series.instances_of(
-            claim.institution, claim.order.series_instance_uids, keywords=self.station.manifest.dicom_tags
+    def _loaded(self, channel: Channel) -> AbstractAsyncContextManager[LoadedVolume]:
+        return self.workshop.loader.loaded(
+            channel.paths,
+            attributes_of=lambda header: channel.elements.get(header.sop_instance_uid, {}),
+            remarks=channel.remarks,
         )
-        counts = Counter(instance.series_instance_uid for instance in found)
-        if len(counts) == 1:
-            return found, ()
-        chosen = min(counts, key=lambda uid: (-counts[uid], uid))
-        remark = f"Of {len(counts)} series, the one with the most images was judged."
-        return [instance for instance in found if instance.series_instance_uid == chosen], (remark,)
+
+
+def _with_others(volumes: Sequence[LoadedVolume], channels: Sequence[Channel]) -> LoadedVolume:
+    """Put the other channels beside the first, with what was odd about them."""
+    first, *others = volumes
+    if not others:
+        return first
+    by_name = {channel.name: each.volume for channel, each in zip(channels[1:], others, strict=True)}
+    remarks = [f"{name}: {remark}" for name, volume in by_name.items() for remark in volume.remarks]
+    return replace(first, volume=replace(first.volume, channels=by_name, remarks=(*first.volume.remarks, *remarks)))
 
 
 def provenance_of(claim: Claim, manifest: MachineManifest) -> Provenance:
@@ -109,18 +119,20 @@ def _between(progress: Progress, start: float, end: float) -> Progress:
     return lambda fraction: progress(start + (end - start) * min(1.0, max(0.0, fraction)))
 
 
-def _inputs(
-    claim: Claim, instances: Sequence[StoredInstance], loaded: LoadedVolume, elements: Elements
-) -> dict[str, object]:
-    frames = [
-        FrameInput(header.instance_number, {**elements.get(header.sop_instance_uid, {}), **_geometry(header)})
-        for header in loaded.plan.headers
-    ]
-    return inference_inputs(
-        frames,
-        study_instance_uid=claim.order.study_instance_uid,
-        series_instance_uid=instances[0].series_instance_uid,
+def _inputs(claim: Claim, channels: Sequence[Channel], volumes: Sequence[LoadedVolume]) -> Inputs:
+    return merged(
+        inference_inputs(
+            [_frame_input(header, channel.elements) for header in loaded.plan.headers],
+            study_instance_uid=claim.order.study_instance_uid,
+            series_instance_uid=channel.series_instance_uid,
+        )
+        for channel, loaded in zip(channels, volumes, strict=True)
     )
+
+
+def _frame_input(header: FrameHeader, elements: Mapping[str, Mapping[str, object]]) -> FrameInput:
+    granted = elements.get(header.sop_instance_uid, {})
+    return FrameInput(header.instance_number, {**granted, **_geometry(header)})
 
 
 def _geometry(header: FrameHeader) -> dict[str, object]:

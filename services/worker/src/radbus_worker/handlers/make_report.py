@@ -47,6 +47,8 @@ class MakeReport:
     async def run(self, claim: Claim, progress: Progress) -> Produced:
         """Make the PDF and store it."""
         with stage("load"):
+            if not claim.order.series_instance_uids:
+                raise NothingToReportError("expected a series to report on; an archive has none")
             needed = await self._needed(claim)
             elements = await self.series.elements_of(claim.institution, claim.order.series_instance_uids[0])
             images = [image for outcome in needed for image in await self._images(outcome)]
