@@ -29,6 +29,12 @@ UNDER_WAY = 202
 
 
 @pytest.fixture(scope="session")
+def base_port() -> int:
+    """The first of the ports of this run of the tests; each test with servers of its own adds some hundreds."""
+    return TEST_BASE_PORT
+
+
+@pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
     """The four servers, without services; what a server's URL in the environment names is used instead."""
     yield from _running(services=False, machines_dir=None)
@@ -63,7 +69,7 @@ def _running(*, services: bool, machines_dir: Path | None) -> Iterator[LocalStac
 
 @dataclass(frozen=True, slots=True)
 class Hospital:
-    """A client of one institution."""
+    """A client of one institution, which knows radbus by its one address."""
 
     stack: LocalStack
     institution: str
@@ -73,6 +79,9 @@ class Hospital:
     @property
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Token {self.token}"}
+
+    def url(self, path: str) -> str:
+        return f"{self.stack.url('front')}{path}"
 
     def upload(self, instances: Sequence[bytes], *, complete: bool = True, source: str | None = None) -> dict[str, Any]:
         """Send instances in one request to `/upload`, which must succeed."""
@@ -85,13 +94,13 @@ class Hospital:
     ) -> httpx2.Response:
         headers = {**self.headers, "X-Series-Complete": str(complete).lower()} | ({"Source": source} if source else {})
         files = [(f"file{n}", (f"{n}.dcm", io.BytesIO(each), "application/dicom")) for n, each in enumerate(instances)]
-        return self.http.post(f"{self.stack.url('ingest')}/upload", headers=headers, files=files)
+        return self.http.post(self.url("/upload"), headers=headers, files=files)
 
-    def get(self, service: str, path: str, **params: str) -> httpx2.Response:
-        return self.http.get(f"{self.stack.url(service)}{path}", headers=self.headers, params=params)
+    def get(self, path: str, **params: str) -> httpx2.Response:
+        return self.http.get(self.url(path), headers=self.headers, params=params)
 
     def results(self, uid: str) -> httpx2.Response:
-        return self.get("results", f"/results/{uid}")
+        return self.get(f"/results/{uid}")
 
     def result(self, uid: str, *, timeout_s: float = 60) -> httpx2.Response:
         """Wait until something other than 'under process' is said of a UID (nor 'not yet known')."""
@@ -103,7 +112,7 @@ class Hospital:
         return eventually(settled, timeout_s=timeout_s, what=f"a result of {uid}")
 
     def jobs(self, **params: str) -> list[dict[str, Any]]:
-        return self.get("scheduler", "/jobs", limit="200", **params).json()["jobs"]
+        return self.get("/jobs", limit="200", **params).json()["jobs"]
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ missing_packages() {
     has_program dciodvfy || echo dicom3tools
     has_program dcmdump || echo dcmtk
     has_program pdftoppm || echo poppler-utils
+    has_program nginx || [[ -x /usr/sbin/nginx ]] || echo nginx
     # For names in reports: most scripts, and Chinese, Japanese and Korean.
     [[ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ]] || echo fonts-dejavu-core
     [[ -e /usr/share/fonts/truetype/wqy/wqy-microhei.ttc ]] || echo fonts-wqy-microhei
@@ -67,7 +68,7 @@ install_packages() {
     fi
     say "installing ${packages[*]}"
     if [[ ! -e $policy ]]; then
-        # RabbitMQ's package would start a broker of the whole system; the stack runs one of its own.
+        # RabbitMQ's and nginx's packages would start servers of the whole system; the stack runs its own.
         printf '#!/bin/sh\nexit 101\n' >"$policy"
         chmod +x "$policy"
         # shellcheck disable=SC2064 # the path as it is now
@@ -76,6 +77,10 @@ install_packages() {
     export DEBIAN_FRONTEND=noninteractive
     apt-get -o Acquire::Retries=3 -qq update
     apt-get -o Acquire::Retries=3 -qq install -y --no-install-recommends "${packages[@]}" >/dev/null
+    # Nor at the next start of the machine, on port 80.
+    if [[ " ${packages[*]} " == *" nginx "* ]] && has_program systemctl; then
+        systemctl disable --quiet nginx || true
+    fi
 }
 
 # What the two environments are made from; a change of any of it makes them again.

@@ -57,7 +57,7 @@ def _row(hospital, form: str, content_type: str, body: Callable[[int], Iterator[
     with _Peak(pid) as peak:
         started = time.monotonic()
         answer = requests.post(
-            f"{hospital.stack.url('ingest')}/upload",
+            hospital.url("/upload"),
             data=body(SIZE_MIB * 1024 * 1024),
             headers={**hospital.headers, "Content-Type": content_type},
             timeout=_DEADLINE_S,

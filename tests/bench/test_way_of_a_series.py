@@ -56,7 +56,7 @@ def _one(hospital, instances: list[bytes]) -> dict[str, float]:
     sent_at: list[float] = []
     done = _Done(hospital)
     answer = hospital.http.post(
-        f"{hospital.stack.url('ingest')}/upload",
+        hospital.url("/upload"),
         headers={
             **hospital.headers,
             "X-Series-Complete": "true",

@@ -86,9 +86,7 @@ def test_events_are_shown_as_they_pass(radbus_command, hospital, make_series):
 def test_a_token_is_made_that_works(radbus_command, hospital):
     made = json.loads(radbus_command("tokens", "create", "another-hospital", "--name", "pacs", "--json"))
 
-    answer = hospital.http.get(
-        f"{hospital.stack.url('results')}/inferences", headers={"Authorization": f"Bearer {made['token']}"}
-    )
+    answer = hospital.http.get(hospital.url("/inferences"), headers={"Authorization": f"Bearer {made['token']}"})
     assert (answer.status_code, answer.json()) == (200, [])
 
 
@@ -101,7 +99,9 @@ def test_the_doctor_finds_a_whole_stack_well_and_a_worker_that_is_down_amiss(rad
         hospital.stack.start("router")
         hospital.stack.wait_until_ready("router")
 
-    assert {"ingest", "router", "scheduler", "results", "worker-0", "worker-1"} <= {each["name"] for each in well}
+    assert {"front", "ingest", "router", "scheduler", "results", "worker-0", "worker-1"} <= {
+        each["name"] for each in well
+    }
     assert [each["name"] for each in amiss if not each["well"]] == ["router"]
 
 

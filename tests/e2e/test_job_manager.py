@@ -79,7 +79,7 @@ def test_a_cancelled_job_stops_and_is_said_to_be_cancelled(hospital, make_sleepy
 
     job = eventually(running, timeout_s=30, what="running job")
 
-    answer = hospital.http.post(f"{hospital.stack.url('scheduler')}/jobs/{job['id']}/cancel", headers=hospital.headers)
+    answer = hospital.http.post(hospital.url(f"/jobs/{job['id']}/cancel"), headers=hospital.headers)
 
     assert answer.status_code == 202
     result = hospital.result(series.uid, timeout_s=15)

@@ -79,13 +79,14 @@ def test_one_trace_leads_from_the_upload_through_every_service_to_the_result(hos
 
 def test_a_study_sent_by_stow_rs_by_the_common_python_client_gives_the_same_result(hospital, make_series):
     series = make_series()
-    client = DICOMwebClient(hospital.stack.url("ingest"), headers=hospital.headers)
+    client = DICOMwebClient(hospital.url(""), headers=hospital.headers)
 
     stored = client.store_instances([pydicom.dcmread(io.BytesIO(each)) for each in series.instances])
     answer = hospital.result(series.uid)
 
     assert len(stored.ReferencedSOPSequence) == len(series.instances)
     assert "FailedSOPSequence" not in stored
+    assert stored.RetrieveURL == hospital.url(f"/studies/{series.study}")
     assert answer.status_code == 200
     assert answer.json()["usecase"] == "qct"
 
@@ -111,7 +112,7 @@ def test_a_zip_of_instances_is_taken_apart_and_each_entry_is_answered(hospital, 
         archive.writestr("ct/readme.txt", "not DICOM")
 
     answer = hospital.http.post(
-        f"{hospital.stack.url('ingest')}/upload",
+        hospital.url("/upload"),
         headers={**hospital.headers, "X-Series-Complete": "true"},
         files={"study": ("study.zip", packed.getvalue(), "application/zip")},
     )
@@ -161,7 +162,7 @@ def test_a_late_instance_makes_a_new_revision_whose_result_takes_the_place_of_th
     hospital.upload(series.instances[20:])
 
     def second() -> list[dict] | None:
-        found = hospital.get("results", "/inferences", series=series.uid).json()
+        found = hospital.get("/inferences", series=series.uid).json()
         return found if len(found) == 2 else None
 
     eventually(second, timeout_s=60, what="second inference")

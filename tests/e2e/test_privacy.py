@@ -46,7 +46,7 @@ async def test_no_mark_of_a_patient_leaves_the_two_stores_on_any_way_to_an_end(h
 
         ends = [await asyncio.to_thread(hospital.result, each.uid) for each in (good, gap, unrouted, failing)]
         asked = [hospital.results(mark) for mark in MARKS]
-        listed = [hospital.get("results", "/inferences"), hospital.get("scheduler", "/jobs")]
+        listed = [hospital.get("/inferences"), hospital.get("/jobs")]
 
         assert [end.status_code for end in ends] == [200, 206, 400, 500]
         assert [answer.status_code for answer in asked] == [404, 404]

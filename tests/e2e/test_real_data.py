@@ -20,10 +20,7 @@ def radbus(hospital, *arguments: str, status: int = 0) -> str:
     environment = {
         "PATH": "/usr/bin:/bin",
         "RADBUS_TOKEN": hospital.token,
-        **{
-            f"RADBUS_{name.upper()}_URL": hospital.stack.url(name)
-            for name in ("ingest", "router", "scheduler", "results")
-        },
+        "RADBUS_URL": hospital.url("/"),
     }
     done = subprocess.run(
         [str(Path(sys.executable).parent / "radbus"), *arguments],
@@ -85,7 +82,7 @@ def test_everything_there_is_sent_at_once_ends_in_an_answer_for_each(hospital, s
 
 def _upload(hospital, paths: list[Path]) -> httpx2.Response:
     files = [(f"file{n}", (f"{n}", path.read_bytes(), "application/dicom")) for n, path in enumerate(paths)]
-    return httpx2.post(f"{hospital.stack.url('ingest')}/upload", headers=hospital.headers, files=files, timeout=60)
+    return httpx2.post(hospital.url("/upload"), headers=hospital.headers, files=files, timeout=60)
 
 
 def _uid_of(folder: Path) -> str:

@@ -22,7 +22,7 @@ from radbus_cli.local.leftovers import living_processes
 
 pytestmark = pytest.mark.stack
 
-BASE_PORT = 18400
+BASE_PORT = int(os.environ.get("RADBUS_TEST_BASE_PORT", "18000")) + 400
 SERVERS = ("epmd", "rabbitmq", "mongo", "s3", "triton")
 IDENTITY_CONFIG = """
 name: "identity"

@@ -18,7 +18,7 @@ _TIMEOUT_S = 120.0
 
 
 class UnreachableError(TransientError):
-    """A service did not answer."""
+    """Nothing answered at the address."""
 
 
 class RefusedError(PermanentError):
@@ -55,37 +55,37 @@ class Client:
                 (f"file{number}", (path.name, stack.enter_context(path.open("rb")), "application/dicom"))
                 for number, path in enumerate(paths)
             ]
-            return self._ask("POST", "ingest", "/upload", files=files, headers=headers)
+            return self._ask("POST", "/upload", files=files, headers=headers)
 
     def results(self, uid: str) -> Answer:
         """Ask for the result of a series, study or instance."""
-        return self._ask("GET", "results", f"/results/{quote(uid, safe='')}")
+        return self._ask("GET", f"/results/{quote(uid, safe='')}")
 
     def explain(self, series: Sequence[Mapping[str, Any]], source: Mapping[str, Any]) -> Answer:
         """Ask which use cases would match."""
-        return self._ask("POST", "router", "/explain", json={"series": list(series), "source": dict(source)})
+        return self._ask("POST", "/explain", json={"series": list(series), "source": dict(source)})
 
     def jobs(self, query: Mapping[str, str]) -> Answer:
         """List jobs."""
-        return self._ask("GET", "scheduler", "/jobs", params=dict(query))
+        return self._ask("GET", "/jobs", params=dict(query))
 
     def cancel(self, job_id: str) -> Answer:
         """Ask to stop a job."""
-        return self._ask("POST", "scheduler", f"/jobs/{quote(job_id, safe='')}/cancel")
+        return self._ask("POST", f"/jobs/{quote(job_id, safe='')}/cancel")
 
-    def _ask(self, method: str, service: str, path: str, **options: Any) -> Answer:
+    def _ask(self, method: str, path: str, **options: Any) -> Answer:
         try:
-            response = self._http.request(method, f"{self._target.url(service)}{path}", **options)
+            response = self._http.request(method, f"{self._target.url}{path}", **options)
         except httpx2.InvalidURL as error:
-            raise RefusedError(f"{service}: expected an address and an id that make a URL ({error})") from error
+            raise RefusedError(f"expected an address and an id that make a URL ({error})") from error
         except httpx2.HTTPError as error:
             raise UnreachableError(
-                f"no answer from {service} at {self._target.url(service)} ({type(error).__name__}); see `radbus status`"
+                f"no answer at {self._target.url} ({type(error).__name__}); see `radbus status`"
             ) from error
         try:
             return Answer(response.status_code, response.json() if response.content else None)
         except ValueError:
-            raise RefusedError(f"{service} answered {response.status_code} without JSON") from None
+            raise RefusedError(f"{self._target.url} answered {response.status_code} without JSON") from None
 
 
 def expect(answer: Answer, *statuses: int) -> Any:

@@ -72,6 +72,7 @@ def _say_where_to_look(target: Target, *, quiet: bool) -> None:
         "  radbus events tail              what happens on the bus",
         "  radbus logs worker-0            what a worker says",
         "  radbus down                     stop it all",
+        f"Clients find all of it at {target.url}",
         f"Data, logs, traces and the token ({TOKEN_FILE}) are in {target.stack.layout.root}",
     ):
         if not quiet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx2
@@ -14,6 +15,7 @@ from radbus_cli.target import Target
 
 _TOOLS = {
     "rabbitmq-server": "the local broker; `make install`",
+    "nginx": "the one address of the local stack; `make install`",
     "dciodvfy": "checks DICOM objects in the tests; `make install`",
     "storescu": "sends DICOM in the tests; `make install`",
 }
@@ -54,21 +56,28 @@ def _disk() -> Diagnosis:
 
 
 def _services(target: Target) -> list[Diagnosis]:
-    workers = [each.name for each in target.stack.status() if each.name.startswith("worker-") and each.pid]
-    found = [_service(name, target.url(name)) for name in _SERVICES]
+    front = _asked("front", target.url, "/healthz", judged_front)
     if not target.is_local:
-        return found
+        return [front]
+    workers = [each.name for each in target.stack.status() if each.name.startswith("worker-") and each.pid]
+    found = [front, *(_asked(name, target.stack.url(name), "/readyz", judged) for name in (*_SERVICES, *workers))]
     if not workers:
         found.append(Diagnosis("workers", well=False, says="none runs; try `radbus up`"))
-    return [*found, *(_service(name, target.stack.url(name)) for name in workers)]
+    return found
 
 
-def _service(name: str, url: str) -> Diagnosis:
+def _asked(name: str, url: str, path: str, judge: Callable[[str, str, httpx2.Response], Diagnosis]) -> Diagnosis:
     try:
-        answer = httpx2.get(f"{url}/readyz", timeout=5)
+        answer = httpx2.get(f"{url}{path}", timeout=5)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         return Diagnosis(name, well=False, says=f"{type(error).__name__} at {url}; try `radbus up`")
-    return judged(name, url, answer)
+    return judge(name, url, answer)
+
+
+def judged_front(name: str, url: str, answer: httpx2.Response) -> Diagnosis:
+    """Judge what came from the one address, which tells no more than that it is there."""
+    well = answer.status_code == 200 and answer.text.replace(" ", "") == '{"status":"ok"}'
+    return Diagnosis(name, well=well, says=f"answers at {url}" if well else _another(url, answer))
 
 
 def judged(name: str, url: str, answer: httpx2.Response) -> Diagnosis:
@@ -76,6 +85,10 @@ def judged(name: str, url: str, answer: httpx2.Response) -> Diagnosis:
     try:
         checks = dict(answer.json()["checks"])
     except (KeyError, TypeError, ValueError):
-        return Diagnosis(name, well=False, says=f"not a service of radbus at {url}: it answered {answer.status_code}")
+        return Diagnosis(name, well=False, says=_another(url, answer))
     faults = ", ".join(f"{check}: {says}" for check, says in checks.items() if says != "ok")
     return Diagnosis(name, well=answer.status_code == 200, says=faults or "ready")
+
+
+def _another(url: str, answer: httpx2.Response) -> str:
+    return f"not a service of radbus at {url}: it answered {answer.status_code}"

@@ -23,17 +23,14 @@ class TargetSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="RADBUS_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    ingest_url: str | None = Field(default=None, description="Address of ingest; by default the local stack's.")
-    router_url: str | None = Field(default=None, description="Address of the router.")
-    scheduler_url: str | None = Field(default=None, description="Address of the scheduler.")
-    results_url: str | None = Field(default=None, description="Address of the results service.")
+    url: str | None = Field(default=None, description="Address of radbus; by default the local stack's.")
     token: SecretStr | None = Field(default=None, description="Token; by default the local stack's demo token.")
     stack_root: Path = Field(default_factory=default_root, description="Folder of the local stack that is meant.")
     stack_base_port: int = Field(default=DEFAULT_BASE_PORT, description="The first port of that stack.")
 
 
 class Target:
-    """Addresses and token of one deployment."""
+    """Address and token of one deployment."""
 
     def __init__(self, settings: TargetSettings | None = None, stack: LocalStack | None = None) -> None:
         self._settings = settings or TargetSettings()
@@ -42,13 +39,12 @@ class Target:
     @property
     def is_local(self) -> bool:
         """Say whether no address was given, so that the local stack is meant."""
-        given = self._settings
-        return not (given.ingest_url or given.router_url or given.scheduler_url or given.results_url)
+        return not self._settings.url
 
-    def url(self, service: str) -> str:
-        """Return the address of `ingest`, `router`, `scheduler` or `results`."""
-        given: str | None = getattr(self._settings, f"{service}_url")
-        return given or self.stack.url(service)
+    @property
+    def url(self) -> str:
+        """Return the one address of all that clients ask."""
+        return (self._settings.url or self.stack.url("front")).rstrip("/")
 
     @property
     def token_file(self) -> Path:

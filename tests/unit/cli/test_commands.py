@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from radbus_cli import sending
 from radbus_cli.client import Client, RefusedError
 from radbus_cli.console import print_result
-from radbus_cli.doctor import judged
+from radbus_cli.doctor import judged, judged_front
 from radbus_cli.folder import read_folder
 from radbus_cli.local.commands import logs
 from radbus_cli.local.errors import StackError
@@ -116,10 +116,11 @@ def test_text_of_a_service_that_looks_like_markup_is_printed_as_it_is(capsys):
 def test_another_program_on_the_port_of_a_service_is_a_finding_of_the_doctor(text):
     answer = httpx2.Response(200, text=text)
 
-    found = judged("results", "http://127.0.0.1:80", answer)
+    for judge in (judged, judged_front):
+        found = judge("results", "http://127.0.0.1:80", answer)
 
-    assert not found.well
-    assert found.says == "not a service of radbus at http://127.0.0.1:80: it answered 200"
+        assert not found.well
+        assert found.says == "not a service of radbus at http://127.0.0.1:80: it answered 200"
 
 
 @pytest.mark.parametrize("name", ["nope", "../secret"])

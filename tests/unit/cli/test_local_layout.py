@@ -34,7 +34,7 @@ def test_no_two_programs_of_a_stack_share_a_port():
 
 
 def test_the_ports_of_two_stacks_a_hundred_apart_are_distinct():
-    names = ("amqp", "epmd", "mongo", "s3", "s3_admin_grpc", "triton_http", "ingest", "worker-0", "worker-31")
+    names = ("amqp", "epmd", "mongo", "s3", "s3_admin_grpc", "triton_http", "front", "ingest", "worker-0", "worker-31")
     first, second = Layout(Path("/a"), 17000), Layout(Path("/b"), 17100)
 
     shared = {first.port(name) for name in names} & {second.port(name) for name in names}
@@ -62,7 +62,7 @@ def test_a_server_whose_url_is_given_is_not_started():
 
     names = {program.name for program in stack(given=given).programs()}
 
-    assert names == {"ingest", "router", "scheduler", "results", "worker-0", "worker-1"}
+    assert names == {"front", "ingest", "router", "scheduler", "results", "worker-0", "worker-1"}
 
 
 def test_mongodb_never_logs_a_command_for_being_slow_since_it_would_log_the_headers_in_it():

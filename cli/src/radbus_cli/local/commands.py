@@ -32,7 +32,9 @@ def up(
     root: Root = None,
     base_port: BasePort = DEFAULT_BASE_PORT,
     workers: Workers = 2,
-    services: Annotated[bool, typer.Option(help="Start radbus's services too, not only the servers.")] = True,
+    services: Annotated[
+        bool, typer.Option(help="Start radbus's services and the front too, not only the servers.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Start the local stack and wait until it is ready."""
@@ -69,7 +71,7 @@ def status(
 
 
 def logs(
-    name: Annotated[str, typer.Argument(help="A program, such as rabbitmq, ingest or worker-0.")],
+    name: Annotated[str, typer.Argument(help="A program, such as rabbitmq, front, ingest or worker-0.")],
     *,
     root: Root = None,
     base_port: BasePort = DEFAULT_BASE_PORT,

@@ -24,6 +24,7 @@ _OFFSETS = {
     "triton_http": 5,
     "triton_grpc": 6,
     "triton_metrics": 7,
+    "front": 8,
     "ingest": 10,
     "router": 11,
     "scheduler": 12,
@@ -61,7 +62,7 @@ class Layout:
             )
 
     def port(self, name: str) -> int:
-        """Give the port of a server, a service (`ingest`), or a worker (`worker-0`)."""
+        """Give the port of a server, a service (`ingest`), a worker (`worker-0`), or the one before them (`front`)."""
         if name.startswith("worker-"):
             return self.base_port + _WORKER_OFFSET + worker_number(name)
         return self.base_port + _OFFSETS[name]

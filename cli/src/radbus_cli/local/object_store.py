@@ -65,7 +65,7 @@ def _weed_flags(layout: Layout, bucket: str) -> tuple[str, ...]:
         "filer.localSocket": str(layout.run_folder / "f.sock"),
         # The defaults are open: buckets made by a typing error, and any web page allowed to read.
         "s3.autoCreateBucket": "false",
-        "s3.allowedOrigins": f"http://{HOST}:{layout.port('results')}",
+        "s3.allowedOrigins": f"http://{HOST}:{layout.port('front')}",
         "filer.allowedOrigins": f"http://{HOST}",
         **{flag: str(layout.port(name)) for flag, name in _PORT_OF_FLAG.items()},
     }

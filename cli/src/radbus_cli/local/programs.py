@@ -13,7 +13,9 @@ class Phase(IntEnum):
 
     NAME_SERVER = 0
     SERVER = 1
-    SERVICE = 2
+    # Before the services, so that what they still answer while they end gets out.
+    FRONT = 2
+    SERVICE = 3
 
 
 @dataclass(frozen=True, slots=True)

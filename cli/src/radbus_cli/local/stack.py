@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from radbus_cli.local import logs, mongo, object_store, rabbitmq, services, triton
+from radbus_cli.local import front, logs, mongo, object_store, rabbitmq, services, triton
 from radbus_cli.local.environment import external_servers, service_environment
 from radbus_cli.local.errors import ProgramNotReadyError, StackError
 from radbus_cli.local.layout import DEFAULT_BASE_PORT, HOST, Layout
@@ -38,7 +38,7 @@ class ProgramStatus:
 
 
 class LocalStack:
-    """RabbitMQ, MongoDB, the object store, Triton and the services under one supervisor, in one folder."""
+    """RabbitMQ, MongoDB, the object store, Triton, the services and nginx under one supervisor, in one folder."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class LocalStack:
         return service_environment(self.layout, self._given)
 
     def url(self, service: str) -> str:
-        """Give the HTTP address of a service, such as `ingest` or `worker-0`."""
+        """Give the HTTP address of `front`, where clients find all services, or of one, such as `ingest`."""
         return f"http://{HOST}:{self.layout.port(service)}"
 
     def programs(self, *, workers: int | None = None) -> tuple[Program, ...]:
@@ -88,7 +88,7 @@ class LocalStack:
             found.append(object_store.s3(layout, environment))
         if "triton" not in external:
             found.append(triton.triton(layout, Path(environment["RADBUS_MACHINES_DIR"])))
-        return (*found, *services.services(layout, environment, workers=count))
+        return (*found, front.front(layout), *services.services(layout, environment, workers=count))
 
     def up(self, *, services: bool = True, timeout_s: float = 120.0) -> list[ProgramStatus]:
         """Start what does not run yet and wait until all of it is ready; after a failure the others go on running.
@@ -97,7 +97,7 @@ class LocalStack:
             ProgramNotReadyError: A program ended or was not ready in time; the text says which, with its log's end.
         """
         programs = self.programs()
-        wanted = [program for program in programs if services or program.phase is not Phase.SERVICE]
+        wanted = [program for program in programs if services or program.phase < Phase.FRONT]
         deadline = time.monotonic() + timeout_s
         self.layout.run_folder.mkdir(parents=True, exist_ok=True)
         with running_lock(self.layout.run_folder / "lock", timeout_s=timeout_s):
@@ -208,6 +208,7 @@ class LocalStack:
             rabbitmq.write_rabbitmq_files(self.layout)
         if "triton" in names:
             triton.write_triton_files(self.layout)
+        front.write_front_files(self.layout)
         if self._supervisor.is_running():
             self._supervisor.adopt(programs)
             return

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 import uvicorn
@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from radbus_contracts.errors import RadbusError, TransientError
 from radbus_storage.documents import Collection, Documents, Index
 from radbus_storage.objects import ObjectStore
+from starlette.types import ASGIApp
 
 from radbus_runtime.bus import Bus
 from radbus_runtime.health import Check, answers, health_routes
@@ -49,36 +50,22 @@ class Service:
 
     def __post_init__(self) -> None:
         """Add the health routes."""
-        checks: dict[str, Check] = {
+        own: dict[str, Check] = {
             "started": self._check_started,
             "rabbitmq": self.bus.check,
             "mongodb": answers(self.documents.ping),
         }
         if self.objects is not None:
-            checks["objects"] = answers(self.objects.ping)
-        self.api.include_router(health_routes({**checks, **self.checks}))
+            own["objects"] = answers(self.objects.ping)
+        self.checks = {**own, **self.checks}
+        self.api.include_router(health_routes(self.checks))
 
     async def run(self) -> None:
         """Serve until SIGTERM, then drain; a loop that fails ends the service, whose supervisor starts it again."""
-        config = uvicorn.Config(
-            self.api,
-            host=self.settings.http_host,
-            port=self.settings.http_port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=max(1, int(self.settings.drain_s)),
-            timeout_keep_alive=30,
-        )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            # uvicorn takes these while it serves and raises them once more at its end, when there is still work to end.
-            signal.signal(number, lambda *_: None)
-        async with asyncio.TaskGroup() as group:
-            work = group.create_task(self._work())
-            await uvicorn.Server(config).serve()
-            self._started = False
-            await self._end(work)
+        await run_together([self], self.api, self.settings)
 
-    async def _work(self) -> None:
+    async def work(self) -> None:
+        """Get the stores ready, then hear messages and run the loops until cancelled."""
         await self._prepare_stores()
         await self.bus.start()
         self._started = True
@@ -86,6 +73,20 @@ class Service:
         async with asyncio.TaskGroup() as loops:
             for loop in (self.bus.keep_declared, *self.loops):
                 loops.create_task(_run(loop))
+
+    async def end(self, work: asyncio.Task[None]) -> None:
+        """Hear no more, let what is under way end, and close everything."""
+        self._started = False
+        await self.bus.stop_consuming()
+        for drain in self.drain:
+            await drain()
+        work.cancel()
+        await asyncio.wait([work], timeout=5)
+        await self.bus.stop()
+        self.documents.close()
+        if self.objects is not None:
+            self.objects.close()
+        log.info("service.stopped")
 
     async def _prepare_stores(self) -> None:
         deadline = asyncio.get_running_loop().time() + self.settings.start_s
@@ -103,18 +104,6 @@ class Service:
             else:
                 return
 
-    async def _end(self, work: asyncio.Task[None]) -> None:
-        await self.bus.stop_consuming()
-        for drain in self.drain:
-            await drain()
-        work.cancel()
-        await asyncio.wait([work], timeout=5)
-        await self.bus.stop()
-        self.documents.close()
-        if self.objects is not None:
-            self.objects.close()
-        log.info("service.stopped")
-
     async def _check_started(self) -> str | None:
         return None if self._started else "starting or stopping"
 
@@ -123,18 +112,48 @@ async def _run(loop: Loop) -> None:
     await loop()
 
 
+async def run_together(services: Sequence[Service], api: ASGIApp, settings: ServiceSettings) -> None:
+    """Serve `api` and do the work of all `services` until SIGTERM, then end them in their order.
+
+    A loop of any of them that fails ends all.
+    """
+    config = uvicorn.Config(
+        api,
+        host=settings.http_host,
+        port=settings.http_port,
+        log_config=None,
+        access_log=False,
+        forwarded_allow_ips=settings.trusted_proxies,
+        timeout_graceful_shutdown=max(1, int(settings.drain_s)),
+        timeout_keep_alive=30,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn takes these while it serves and raises them once more at its end, when there is still work to end.
+        signal.signal(number, lambda *_: None)
+    async with asyncio.TaskGroup() as group:
+        work = [group.create_task(service.work()) for service in services]
+        await uvicorn.Server(config).serve()
+        for service, its_work in zip(services, work, strict=True):
+            await service.end(its_work)
+
+
 def main(name: str, kind: type[S], create_app: Callable[[S], Service]) -> None:
     """Start a service from its environment; the `__main__` of each calls this."""
+    start(name, kind, lambda settings: create_app(settings).run())
+
+
+def start(name: str, kind: type[S], compose: Callable[[S], Coroutine[Any, Any, None]]) -> None:
+    """Read the settings, set up logs and traces, and run what `compose` makes until it ends."""
     try:
         settings = load(kind)
         configure_logs(service=name, level=settings.log_level)
         configure_traces(service=name, target=settings.traces)
-        service = create_app(settings)
+        running = compose(settings)
     except RadbusError as error:
         sys.exit(f"{name}: {error}")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(service.run())
+            runner.run(running)
     except* Exception as group:
         log.critical("service.gave_up", exc_info=group)
         sys.exit(1)

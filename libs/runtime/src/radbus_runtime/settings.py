@@ -49,6 +49,10 @@ class ServiceSettings(BaseSettings):
     s3_threads: int = Field(default=8, ge=1, description="Calls to the object store at a time, a replica.")
     http_host: str = Field(default="127.0.0.1", description="Address to listen on.")
     http_port: int = Field(default=8080, description="Port to listen on.")
+    trusted_proxies: str = Field(
+        default="127.0.0.1",
+        description="Addresses or networks, comma separated, whose X-Forwarded-For and -Proto are believed; * is all.",
+    )
     rate_limit: str = Field(
         default="60000/minute", description="Requests of one token or user that a replica takes; 429 above."
     )

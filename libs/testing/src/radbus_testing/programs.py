@@ -7,7 +7,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,12 +20,14 @@ _END_S = 30.0
 
 
 @contextmanager
-def service_running(name: str, environment: Mapping[str, str], *, port: int, log: Path) -> Iterator[str]:
+def service_running(
+    name: str, environment: Mapping[str, str], *, port: int, log: Path, arguments: Sequence[str] = ()
+) -> Iterator[str]:
     """Start `radbus_<name>`, give its address once it is ready, and end it by SIGTERM, which it must obey cleanly."""
     own = {"RADBUS_HTTP_PORT": str(port), "RADBUS_TRACES": "off"}
     with log.open("wb") as out:
         program = subprocess.Popen(
-            [sys.executable, "-m", f"radbus_{name}"],
+            [sys.executable, "-m", f"radbus_{name}", *arguments],
             env={**os.environ, **environment, **own},
             stdout=out,
             stderr=subprocess.STDOUT,
