@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from fastapi.telemetry import TelemetryConfig
 from radbus_contracts.errors import PermanentError, TransientError
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from radbus_runtime.auth.principal import ForbiddenError, UnauthenticatedError
@@ -38,6 +39,7 @@ def create_api(name: str, *, description: str, body_limit_bytes: int | None = JS
     api.add_exception_handler(TransientError, _unavailable)
     api.add_exception_handler(PermanentError, _refused)
     api.add_exception_handler(RequestValidationError, _not_of_its_form)
+    api.add_exception_handler(StarletteHTTPException, _refused_by_the_framework)
     if body_limit_bytes is not None:
         api.add_middleware(_BoundedBody, limit_bytes=body_limit_bytes)
     api.add_middleware(_Traced)
@@ -111,6 +113,14 @@ async def _not_of_its_form(_: Request, error: Exception) -> Response:
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"success": False, "message": str(error)}, status_code=400)
+
+
+async def _refused_by_the_framework(_: Request, error: Exception) -> JSONResponse:
+    """Answer for an address or a method that is not there, a body that is too large or cannot be parsed."""
+    status, told, headers = 500, "", None
+    if isinstance(error, StarletteHTTPException):
+        status, told, headers = error.status_code, str(error.detail), error.headers
+    return JSONResponse({"success": False, "message": told}, status_code=status, headers=headers)
 
 
 async def _unauthenticated(_: Request, error: Exception) -> JSONResponse:
