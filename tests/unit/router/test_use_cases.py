@@ -60,6 +60,27 @@ def test_a_use_case_without_optional_keys_is_routine_automatic_and_for_series_fr
         ("tasks:", "sources: []\ntasks:", ["sources", "at least 1"]),
         ("{id: lungs, machine: lung-ct}", "{id: lungs, machine: a, needs: [heart]}", ["tasks.lungs.needs", "heart"]),
         ("{id: lungs, machine: lung-ct}", "{id: lungs, machine: a, needs: [lungs]}", ["tasks", "circle"]),
+        ("title: Lungs", "title: Lungs\nscope: archive", ["scope", "'series'", "'study'"]),
+        (
+            "{id: lungs, machine: lung-ct}",
+            "{id: lungs, machine: a, channels: {ct: 'series.Modality == 1'}}",
+            ["tasks.lungs.channels", "expected scope: study"],
+        ),
+        (
+            "{id: lungs, machine: lung-ct}",
+            "{id: lungs, machine: a, channels: {ct: 'study.Modality == 1'}}",
+            ["tasks.lungs.channels.ct", "series", "got study"],
+        ),
+        (
+            "{id: lungs, machine: lung-ct}",
+            "{id: lungs, machine: a, channels: {ct: 'series.Modality =='}}",
+            ["channels.ct", "not a CEL expression"],
+        ),
+        (
+            "{id: lungs, machine: lung-ct}",
+            "{id: lungs, machine: a, channels: {c.t: 'series.Modality == 1'}}",
+            ["tasks.0.channels.c.t", "pattern"],
+        ),
         ("{id: lungs, machine: lung-ct}", "{id: my-lungs, machine: a}", ["tasks.0.id", "pattern"]),
         (
             "- {id: lungs, machine: lung-ct}",
