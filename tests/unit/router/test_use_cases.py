@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,15 @@ def test_the_built_in_use_cases_hold() -> None:
     names = [use_case.use_case for use_case in load_use_cases(BUILT_IN)]
 
     assert names == ["qct"]
+
+
+def test_the_example_of_the_readme_holds(tmp_path: Path) -> None:
+    [example] = re.findall(r"```yaml\n(.*?)```", (BUILT_IN.parent / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "example.yaml").write_text(example)
+
+    [use_case] = load_use_cases(tmp_path)
+
+    assert set(use_case.tasks[0].channels) == {"t1c", "flair"}
 
 
 def test_a_use_case_without_optional_keys_is_routine_automatic_and_for_series_from_everywhere(tmp_path: Path) -> None:

@@ -67,9 +67,9 @@ class Routings:
         found = await self._collection.aggregate(pipeline, limit=max(1, len(subject_uids)))
         return {each["_id"]: _decided(each["newest"]) for each in found}
 
-    async def read(self, routing_id: str) -> Decided | None:
+    async def read(self, institution: str, routing_id: str) -> Decided | None:
         """Read one decision."""
-        found = await self._collection.find_one({"_id": routing_id}, only=_DECIDED)
+        found = await self._collection.find_one({"_id": routing_id, "institution": institution}, only=_DECIDED)
         return None if found is None else _decided(found)
 
     async def was_asked_before(self, subject: RoutedSubject) -> bool:
@@ -97,7 +97,9 @@ class Routings:
             },
         }
         unchanged = {name: run - 1 for name, run in runs.items()}
-        pushed = await self._collection.update({"_id": decided.id, **unchanged}, change)
+        pushed = await self._collection.update(
+            {"_id": decided.id, "institution": decided.institution, **unchanged}, change
+        )
         if pushed:
             self._relay.send_soon(self._collection, decided.id, messages)
         return pushed

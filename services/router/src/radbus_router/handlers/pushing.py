@@ -43,7 +43,7 @@ class JobPusher:
             messages = [job_message(self._teller, job, newest.institution) for job in asked.values()]
             if await self._routings.push(newest, asked, messages):
                 return tuple(asked.values())
-            newest = await self._routings.read(newest.id)
+            newest = await self._routings.read(newest.institution, newest.id)
         raise BusyError(f"expected fewer requests at once for {decided.subject_uid}")
 
     async def push_wished(self, subject: RoutedSubject) -> tuple[JobRequestedV1, ...]:
@@ -57,7 +57,7 @@ class JobPusher:
         wished = await self._wishes.is_there(subject.institution, uids)
         if not wished and not await self._routings.was_asked_before(subject):
             return ()
-        decided = await self._routings.read(routing_id(subject))
+        decided = await self._routings.read(subject.institution, routing_id(subject))
         return await self.push(decided, recompute=False) if decided else ()
 
 
