@@ -10,6 +10,7 @@ from typing import Any
 import aio_pika
 import pytest
 import requests
+import yaml
 from aio_pika.abc import AbstractIncomingMessage
 from radbus_contracts.envelope import Event, Payload
 from radbus_contracts.facts import (
@@ -30,6 +31,7 @@ from radbus_storage import records
 from radbus_storage.documents import Documents
 from radbus_storage.records import TOKENS
 from radbus_testing.programs import service_running, settings_of
+from radbus_testing.waiting import until
 
 pytestmark = pytest.mark.stack
 
@@ -43,6 +45,45 @@ sources: [later]
 when: {modality: series.Modality == "DX"}
 compute: on-request
 tasks: [{id: one, machine: report}]
+"""
+AUTOMATIC_AND_LATER = """
+use_case: at-once
+version: 1
+title: By itself
+sources: [both-kinds]
+when: {modality: series.Modality == "US"}
+tasks: [{id: one, machine: report}]
+"""
+LATER_TOO = """
+use_case: later-too
+version: 1
+title: When somebody asks
+sources: [both-kinds]
+when: {modality: series.Modality == "US"}
+compute: on-request
+tasks: [{id: one, machine: report}]
+"""
+STUDY_LATER = """
+use_case: study-later
+version: 1
+title: A whole study, when somebody asks
+scope: study
+when: {all: 'study.series.all(each, each.Modality == "XA")'}
+compute: on-request
+tasks: [{id: one, machine: report}]
+"""
+CHANNELS = """
+use_case: channels
+version: 1
+title: Two channels
+scope: study
+when: {mr: 'study.series.exists(each, each.Modality == "MG")'}
+tasks:
+  - id: segment
+    machine: two-inputs
+    channels:
+      plain: series.SeriesDescription == "plain"
+      enhanced: series.SeriesDescription == "enhanced"
 """
 OF_STUDY = """
 use_case: both
@@ -66,19 +107,32 @@ class World:
     heard: list[Event[Any]] = field(default_factory=list)
     source: Source = field(default_factory=lambda: Source(dialect=Dialect.C_STORE, calling_ae_title="CT1"))
 
-    async def store_series(self, uid: str, *, instances: int = 40, **elements: Any) -> None:
+    async def store_series(self, uid: str, *, instances: int = 40, state: str = "complete", **elements: Any) -> None:
         await self.documents[records.SERIES].insert(
             {
                 "_id": record_id(self.institution, uid),
                 "institution": self.institution,
                 "study_instance_uid": "1.1",
                 "series_instance_uid": uid,
-                "revision": 1,
+                "state": state,
+                "revision": 1 if state == "complete" else 0,
                 "instance_count": instances,
                 "elements": elements,
                 "all": {"InstanceNumber": [1, 2, 3]},
             }
         )
+
+    async def store_study(self, *, revision: int = 1) -> None:
+        study = {"institution": self.institution, "study_instance_uid": "1.1", "state": "complete"}
+        await self.documents[records.STUDIES].insert(
+            {"_id": record_id(self.institution, "1.1"), "revision": revision, **study}
+        )
+
+    async def complete_study(self, *series: str) -> None:
+        completed = StudyCompletedV1(
+            study_instance_uid="1.1", series_instance_uids=series, revision=1, source=self.source
+        )
+        await self.publish(STUDY_COMPLETED, completed, subject="1.1")
 
     async def complete_series(self, uid: str, *, revision: int = 1) -> None:
         completed = SeriesCompletedV1(
@@ -115,6 +169,15 @@ class World:
                 await asyncio.sleep(0.05)
         return self.heard
 
+    async def jobs(self, count: int) -> dict[str, JobRequestedV1]:
+        """Wait until so many jobs are asked for; return them by id, one that was told twice once."""
+
+        async def enough() -> dict[str, JobRequestedV1] | None:
+            found = {each.data.job_id: each.data for each in self.heard if isinstance(each.data, JobRequestedV1)}
+            return found if len(found) >= count else None
+
+        return await until(enough, timeout_s=DEADLINE_S, what=f"{count} jobs")
+
     async def listen(self, message: AbstractIncomingMessage) -> None:
         kind = {JOB_REQUESTED.routing_key: JobRequestedV1, SERIES_UNROUTED.routing_key: SeriesUnroutedV1}
         event = Event[kind[message.routing_key]].parse(message.body)  # type: ignore[misc]
@@ -126,8 +189,8 @@ class World:
 def router(stack, tmp_path_factory) -> Iterator[str]:
     """The router's address."""
     folder = tmp_path_factory.mktemp("site")
-    (folder / "later.yaml").write_text(ON_REQUEST)
-    (folder / "both.yaml").write_text(OF_STUDY)
+    for text in (ON_REQUEST, OF_STUDY, AUTOMATIC_AND_LATER, LATER_TOO, STUDY_LATER, CHANNELS):
+        (folder / f"{yaml.safe_load(text)['use_case']}.yaml").write_text(text)
     environment = {**stack.environment(), "RADBUS_SITE_USE_CASES_DIR": str(folder)}
     with service_running("router", environment, port=stack.layout.port("router"), log=folder / "router.log") as url:
         yield url
@@ -166,9 +229,10 @@ async def test_a_chest_ct_is_recorded_with_every_answer_and_its_job_is_asked_for
     )
     assert routing["job_ids"] == [job.job_id]
     assert (routing["reason"], routing["scope"], routing["subject_uid"]) == (None, "series", "1.2")
-    qct, later = routing["decisions"]
+    qct, *others = routing["decisions"]
     assert {each["answer"] for each in qct["conditions"]} == {"yes"}
-    assert (qct["matched"], qct["job"]["job_id"], later["matched"], later["job"]) == (True, job.job_id, False, None)
+    assert (qct["matched"], qct["job"]["job_id"], qct["runs"]) == (True, job.job_id, 1)
+    assert {(each["matched"], each["job"], each["runs"]) for each in others} == {(False, None, 0)}
 
 
 async def test_a_series_completed_twice_is_decided_once_and_tells_nothing_else(world):
@@ -215,11 +279,8 @@ async def test_a_use_case_on_request_is_recorded_with_its_whole_request_and_tell
 async def test_a_study_has_one_job_with_all_its_series(world):
     await world.store_series("1.5", Modality="CT")
     await world.store_series("1.6", Modality="MR")
-    completed = StudyCompletedV1(
-        study_instance_uid="1.1", series_instance_uids=("1.5", "1.6"), revision=1, source=world.source
-    )
 
-    await world.publish(STUDY_COMPLETED, completed, subject="1.1")
+    await world.complete_study("1.5", "1.6")
     [event] = await world.hear()
     routing = await world.routing("1.1")
 
@@ -273,7 +334,223 @@ async def test_the_use_cases_are_told_to_those_with_a_token_only(world, router):
     explained = await asyncio.to_thread(requests.post, f"{router}/explain", headers=known, json=asked, timeout=5)
     refused = await asyncio.to_thread(requests.post, f"{router}/explain", json=asked, timeout=5)
 
-    assert [each["use_case"] for each in listed.json()["use_cases"]] == ["qct", "both", "later"]
+    assert {"qct", "both", "later"} <= {each["use_case"] for each in listed.json()["use_cases"]}
     [series] = explained.json()["series"]
-    assert [(each["use_case"], each["matched"]) for each in series["use_cases"]] == [("qct", True), ("later", False)]
+    assert [each["use_case"] for each in series["use_cases"] if each["matched"]] == ["qct"]
     assert refused.status_code == 401
+
+
+@dataclass(frozen=True)
+class Client:
+    """Asks for computation in the name of one institution."""
+
+    url: str
+    token: str
+
+    async def ask(self, uid: str, *, body: bytes | None = None, method: str = "GET") -> requests.Response:
+        headers = {"Authorization": f"Token {self.token}"}
+        return await asyncio.to_thread(
+            requests.request, method, f"{self.url}/compute/{uid}", headers=headers, data=body, timeout=20
+        )
+
+
+@pytest.fixture
+async def client(world, router) -> Client:
+    return Client(router, await create_token(world.documents[TOKENS], institution=world.institution, name="test"))
+
+
+PUSHED = {"message": "series_instance_uid successfully pushed for computation!", "success": True}
+RECOMPUTE = b'{"recompute": true}'
+
+
+async def test_what_waits_for_somebody_to_ask_is_pushed_once_and_again_only_with_recompute(world, client):
+    world.source = Source(dialect=Dialect.UPLOAD, workspace="later")
+    await world.store_series("1.4", instances=1, Modality="DX")
+    await world.complete_series("1.4")
+    await world.routing("1.4")
+
+    first = await client.ask("1.4")
+    second = await client.ask("1.4")
+    again = await client.ask("1.4", body=RECOMPUTE)
+    jobs = await world.jobs(2)
+    routing = await world.routing("1.4")
+
+    assert (first.status_code, first.json(), first.headers["content-type"]) == (200, PUSHED, "application/json")
+    assert (second.status_code, second.content, "content-type" in second.headers) == (304, b"", False)
+    assert (again.status_code, again.json()) == (200, PUSHED)
+    ids = [
+        job_id(institution=world.institution, use_case="later", version=1, subject_uid="1.4", revision=1, run=run)
+        for run in (1, 2)
+    ]
+    assert {run: job.run for run, job in jobs.items()} == dict(zip(ids, (1, 2), strict=True))
+    assert routing["job_ids"] == ids
+
+
+async def test_a_series_whose_jobs_are_pushed_by_themselves_is_pushed_already(world, client):
+    await world.store_series("1.2", **CHEST_CT)
+    await world.complete_series("1.2")
+    await world.routing("1.2")
+
+    plain = await client.ask("1.2")
+    again = await client.ask("1.2", body=RECOMPUTE, method="POST")
+    jobs = await world.jobs(2)
+
+    assert (plain.status_code, again.status_code) == (304, 200)
+    assert sorted(job.run for job in jobs.values()) == [1, 2]
+    assert {job.use_case for job in jobs.values()} == {"qct"}
+
+
+async def test_only_what_was_never_pushed_is_pushed_beside_what_computes_by_itself(world, client):
+    world.source = Source(dialect=Dialect.UPLOAD, workspace="both-kinds")
+    await world.store_series("1.2", Modality="US")
+    await world.complete_series("1.2")
+    await world.routing("1.2")
+
+    assert (await client.ask("1.2")).status_code == 200
+    jobs = await world.jobs(2)
+
+    assert (await client.ask("1.2")).status_code == 304
+    assert sorted((job.use_case, job.run) for job in jobs.values()) == [("at-once", 1), ("later-too", 1)]
+
+
+async def test_many_who_ask_while_a_series_is_being_routed_make_one_job_and_none_is_lost(world, client):
+    world.source = Source(dialect=Dialect.UPLOAD, workspace="later")
+    series = [f"1.4.{number}" for number in range(1, 9)]
+    for uid in series:
+        await world.store_series(uid, instances=1, Modality="DX")
+
+    async def ask_and_complete(uid: str) -> list[requests.Response]:
+        asked = [client.ask(uid) for _ in range(3)]
+        _, *answers = await asyncio.gather(world.complete_series(uid), *asked)
+        return answers
+
+    answers = [answer for group in await asyncio.gather(*map(ask_and_complete, series)) for answer in group]
+    jobs = await world.jobs(len(series))
+    routings = [await world.routing(uid) for uid in series]
+
+    assert {answer.status_code for answer in answers} <= {200, 304}
+    assert sorted(job.subject_uid for job in jobs.values()) == series
+    assert [len(routing["job_ids"]) for routing in routings] == [1] * len(series)
+
+
+async def test_runs_that_are_asked_for_at_the_same_moment_are_all_made_and_do_not_collide(world, client):
+    await world.store_series("1.2", **CHEST_CT)
+    await world.complete_series("1.2")
+    await world.routing("1.2")
+
+    answers = await asyncio.gather(*(client.ask("1.2", body=RECOMPUTE) for _ in range(4)))
+    jobs = await world.jobs(5)
+    routing = await world.routing("1.2")
+
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert sorted(job.run for job in jobs.values()) == [1, 2, 3, 4, 5]
+    assert sorted(routing["job_ids"]) == sorted(jobs)
+
+
+async def test_a_wish_for_what_is_not_routed_yet_is_kept_and_granted_with_the_decision(world, client):
+    world.source = Source(dialect=Dialect.UPLOAD, workspace="later")
+    await world.store_series("1.4", instances=1, state="receiving", Modality="DX")
+
+    early = [await client.ask("1.4"), await client.ask("1.4")]
+    await world.complete_series("1.4")
+    jobs = await world.jobs(1)
+    await world.complete_series("1.4")
+    await world.complete_series("1.4", revision=2)
+    await world.routing("1.4", revision=2)
+
+    assert [(answer.status_code, answer.json()) for answer in early] == [(200, PUSHED)] * 2
+    assert [job.revision for job in jobs.values()] == [1]
+    assert sorted(job.revision for job in (await world.jobs(2)).values()) == [1, 2]
+
+
+async def test_who_has_asked_once_has_asked_for_later_revisions_too(world, client):
+    world.source = Source(dialect=Dialect.UPLOAD, workspace="later")
+    await world.store_series("1.4", instances=1, Modality="DX")
+    await world.complete_series("1.4")
+    await world.routing("1.4")
+    await client.ask("1.4")
+    await world.jobs(1)
+    await world.documents[records.WISHES].delete({"institution": world.institution})  # as it is after a day
+
+    await world.complete_series("1.4", revision=2)
+
+    assert sorted(job.revision for job in (await world.jobs(2)).values()) == [1, 2]
+
+
+async def test_a_wish_that_a_dying_router_had_not_looked_for_is_granted_when_its_message_comes_again(world):
+    world.source = Source(dialect=Dialect.UPLOAD, workspace="later")
+    await world.store_series("1.4", instances=1, Modality="DX")
+    await world.complete_series("1.4")
+    await world.routing("1.4")
+    wish = {"_id": record_id(world.institution, "1.4"), "institution": world.institution}
+    await world.documents[records.WISHES].insert(wish)
+
+    await world.complete_series("1.4")
+
+    assert [job.subject_uid for job in (await world.jobs(1)).values()] == ["1.4"]
+
+
+async def test_a_use_case_of_a_whole_study_is_asked_for_by_a_series_of_it_or_by_the_study(world, client):
+    await world.store_series("1.5", Modality="XA")
+    await world.store_study()
+    await world.complete_series("1.5")
+    await world.complete_study("1.5")
+    await world.routing("1.5")
+    await world.routing("1.1")
+
+    by_series = await client.ask("1.5")
+    by_study = await client.ask("1.1")
+    again = await client.ask("1.1", body=RECOMPUTE)
+    jobs = await world.jobs(2)
+
+    assert [answer.status_code for answer in (by_series, by_study, again)] == [200, 304, 200]
+    assert {(job.use_case, job.scope, job.subject_uid) for job in jobs.values()} == {
+        ("study-later", Scope.STUDY, "1.1")
+    }
+
+
+async def test_what_no_use_case_is_for_is_answered_as_the_results_are(world, client):
+    await world.store_series("1.3", Modality="CR")
+    await world.store_study()
+    await world.complete_series("1.3")
+    [event] = await world.hear()
+    await world.routing("1.3")
+
+    answer = await client.ask("1.3", body=RECOMPUTE)
+
+    assert answer.status_code == 400
+    assert answer.json() == {
+        "success": False,
+        "message": "Use case not implemented.",
+        "usecase": "not_implemented",
+        "debug_info": {"reason": event.data.reason},
+        "result": {},
+    }
+
+
+async def test_an_instance_stands_for_its_series_and_another_institutions_uid_is_not_there(world, client, router):
+    instance = {"study_instance_uid": "1.1", "series_instance_uid": "1.4", "institution": world.institution}
+    await world.documents[records.INSTANCES].insert({"_id": record_id(world.institution, "1.4.7"), **instance})
+    other = await create_token(world.documents[TOKENS], institution=f"{world.institution}-other", name="test")
+
+    known = [await client.ask(uid) for uid in ("1.4.7", "1.4", "1.1")]
+    refused = [await Client(router, other).ask("1.4.7"), await client.ask("1.4.8")]
+    wishes = await world.documents[records.WISHES].find({"institution": {"$regex": world.institution}}, limit=10)
+
+    assert [answer.status_code for answer in known] == [200, 200, 200]
+    assert [answer.status_code for answer in refused] == [404, 404]
+    missing = "Resource with SeriesInstanceUID 1.4.8 is not yet uploaded!"
+    assert refused[1].json() == {"success": False, "message": missing}
+    assert {wish["_id"] for wish in wishes} == {record_id(world.institution, uid) for uid in ("1.4", "1.1")}
+
+
+async def test_each_channel_of_a_task_gets_the_largest_series_that_meets_it(world):
+    await world.store_series("1.6", instances=10, Modality="MG", SeriesDescription="plain")
+    await world.store_series("1.7", instances=20, Modality="MG", SeriesDescription="plain")
+    await world.store_series("1.8", instances=5, Modality="MG", SeriesDescription="enhanced")
+
+    await world.complete_study("1.6", "1.7", "1.8")
+    [job] = (await world.jobs(1)).values()
+
+    assert job.tasks[0].channels == {"plain": "1.7", "enhanced": "1.8"}
+    assert job.series_instance_uids == ("1.6", "1.7", "1.8")

@@ -11,13 +11,14 @@ from radbus_cli import events, jobs, tokens, users
 from radbus_cli.demo import demo
 from radbus_cli.doctor import doctor
 from radbus_cli.explaining import explain, use_cases
+from radbus_cli.jobs import compute
 from radbus_cli.local import commands as local_commands
 from radbus_cli.sending import results, send
 from radbus_cli.serving import serve
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 local_commands.add_to(app)
-for command in (demo, send, results, explain, doctor, serve):
+for command in (demo, send, results, compute, explain, doctor, serve):
     app.command()(command)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(events.app, name="events")

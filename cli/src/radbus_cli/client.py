@@ -65,6 +65,10 @@ class Client:
         """Ask which use cases would match."""
         return self._ask("POST", "/explain", json={"series": list(series), "source": dict(source)})
 
+    def compute(self, uid: str, *, recompute: bool) -> Answer:
+        """Ask for the computation of a series, study or an instance's series."""
+        return self._ask("POST", "router", f"/compute/{quote(uid, safe='')}", json={"recompute": recompute})
+
     def jobs(self, query: Mapping[str, str]) -> Answer:
         """List jobs."""
         return self._ask("GET", "/jobs", params=dict(query))

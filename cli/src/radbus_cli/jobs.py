@@ -1,4 +1,4 @@
-"""`radbus jobs`: what the scheduler knows."""
+"""`radbus jobs` and `radbus compute`: what the scheduler knows, and asking for more."""
 
 from __future__ import annotations
 
@@ -45,3 +45,14 @@ def cancel(job_id: Annotated[str, typer.Argument(help="The job's id.")]) -> None
     """Ask to stop a job."""
     expect(Client(Target()).cancel(job_id), 202)
     typer.echo(f"asked to stop {job_id}")
+
+
+def compute(
+    uid: Annotated[str, typer.Argument(help="A series', study's or instance's UID.")],
+    *,
+    recompute: Annotated[bool, typer.Option("--recompute", help="Compute once more what was computed before.")] = False,
+) -> None:
+    """Ask for computation: of what waits to be asked for, or once more."""
+    answer = Client(Target()).compute(uid, recompute=recompute)
+    body = expect(answer, 200, 304)
+    typer.echo(body["message"] if body else "asked for before; --recompute computes it once more")

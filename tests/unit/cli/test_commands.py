@@ -72,6 +72,16 @@ def test_results_that_are_all_there_are_not_too_slow_whatever_the_deadline(folde
     assert answers[SERIES]["status"] == 200
 
 
+def test_a_request_for_computation_says_whether_to_compute_once_more_and_304_has_no_body():
+    asked: list[httpx2.Request] = []
+    client = client_of(lambda _: httpx2.Response(304), asked=asked)
+
+    answer = client.compute("1.2", recompute=True)
+
+    assert (answer.status, answer.body) == (304, None)
+    assert (asked[0].url.path, asked[0].content) == ("/compute/1.2", b'{"recompute":true}')
+
+
 def test_a_uid_goes_into_the_address_as_it_is():
     asked: list[httpx2.Request] = []
     client = client_of(lambda _: httpx2.Response(404, json={"message": "no"}), asked=asked)

@@ -28,7 +28,14 @@ async def by_header(request: Request) -> Principal:
 def client() -> TestClient:
     of_study = use_case(use_case="ct_and_mr", scope="study", when={"two": "size(study.series) == 2"})
     api = create_api("router", description="")
-    api.include_router(use_case_routes([*QCT, of_study], lambda _: by_header))
+    channels = {"plain": 'series.Phase == "plain"', "late": 'series.Phase == "late"'}
+    two_phases = use_case(
+        use_case="two_phases",
+        scope="study",
+        when={"two": "size(study.series) == 2"},
+        tasks=[{"id": "segment", "machine": "two-inputs", "channels": channels}],
+    )
+    api.include_router(use_case_routes([*QCT, of_study, two_phases], lambda _: by_header))
     return TestClient(api, headers={"Authorization": "Token good"})
 
 
@@ -42,9 +49,9 @@ def test_without_a_token_there_is_no_answer(client: TestClient, method: str, pat
 def test_the_use_cases_are_listed_with_conditions_and_tasks(client: TestClient) -> None:
     listed = client.get("/use-cases").json()["use_cases"]
 
-    assert [each["use_case"] for each in listed] == ["qct", "ct_and_mr"]
+    assert [each["use_case"] for each in listed] == ["qct", "ct_and_mr", "two_phases"]
     assert listed[0]["conditions"]["modality"] == 'series.Modality == "CT"'
-    assert listed[0]["tasks"][1] == {"id": "report", "machine": "report", "needs": ["lungs"]}
+    assert listed[0]["tasks"][1] == {"id": "report", "machine": "report", "needs": ["lungs"], "channels": {}}
     assert listed[0]["critical_when"] == "lungs.emphysema_index > 25.0"
     assert listed[0]["priority_when"] == {}
 
@@ -62,7 +69,10 @@ def test_every_series_is_explained_alone_and_all_together_as_a_study(client: Tes
         "answer": "no",
         "reason": None,
     }
-    assert [(each["use_case"], each["matched"]) for each in answer["study"]] == [("ct_and_mr", True)]
+    assert [(each["use_case"], each["matched"]) for each in answer["study"]] == [
+        ("ct_and_mr", True),
+        ("two_phases", False),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -88,6 +98,20 @@ def test_text_that_no_encoding_can_hold_is_refused(client: TestClient) -> None:
     answer = client.post("/explain", content=body, headers={"Content-Type": "application/json"})
 
     assert answer.status_code == 400
+
+
+def test_channels_are_listed_and_explained_with_the_series_that_each_would_get(client: TestClient) -> None:
+    plain, enhanced = {"SeriesInstanceUID": "1.2", "Phase": "plain"}, {"SeriesInstanceUID": "1.3", "Phase": "late"}
+
+    listed = client.get("/use-cases").json()["use_cases"][2]["tasks"]
+    told = client.post("/explain", json={"series": [plain, enhanced]}).json()["study"][1]
+
+    assert listed[0]["channels"] == {"plain": 'series.Phase == "plain"', "late": 'series.Phase == "late"'}
+    assert told["matched"]
+    assert [(each["name"], each["reason"]) for each in told["conditions"][2:]] == [
+        ("channel segment.plain", "series 1.2"),
+        ("channel segment.late", "series 1.3"),
+    ]
 
 
 @pytest.mark.parametrize("asked", [{}, {"series": []}, {"series": [3]}, {"series": [{}], "source": {"dialect": "fax"}}])

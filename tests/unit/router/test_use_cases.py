@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,15 @@ def test_the_built_in_use_cases_hold() -> None:
     names = [use_case.use_case for use_case in load_use_cases(BUILT_IN)]
 
     assert names == ["qct"]
+
+
+def test_the_example_of_the_readme_holds(tmp_path: Path) -> None:
+    [example] = re.findall(r"```yaml\n(.*?)```", (BUILT_IN.parent / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "example.yaml").write_text(example)
+
+    [use_case] = load_use_cases(tmp_path)
+
+    assert set(use_case.tasks[0].channels) == {"t1c", "flair"}
 
 
 def test_a_use_case_without_optional_keys_is_routine_automatic_and_for_series_from_everywhere(tmp_path: Path) -> None:
@@ -60,6 +70,27 @@ def test_a_use_case_without_optional_keys_is_routine_automatic_and_for_series_fr
         ("tasks:", "sources: []\ntasks:", ["sources", "at least 1"]),
         ("{id: lungs, machine: lung-ct}", "{id: lungs, machine: a, needs: [heart]}", ["tasks.lungs.needs", "heart"]),
         ("{id: lungs, machine: lung-ct}", "{id: lungs, machine: a, needs: [lungs]}", ["tasks", "circle"]),
+        ("title: Lungs", "title: Lungs\nscope: archive", ["scope", "'series'", "'study'"]),
+        (
+            "{id: lungs, machine: lung-ct}",
+            "{id: lungs, machine: a, channels: {ct: 'series.Modality == 1'}}",
+            ["tasks.lungs.channels", "expected scope: study"],
+        ),
+        (
+            "{id: lungs, machine: lung-ct}",
+            "{id: lungs, machine: a, channels: {ct: 'study.Modality == 1'}}",
+            ["tasks.lungs.channels.ct", "series", "got study"],
+        ),
+        (
+            "{id: lungs, machine: lung-ct}",
+            "{id: lungs, machine: a, channels: {ct: 'series.Modality =='}}",
+            ["channels.ct", "not a CEL expression"],
+        ),
+        (
+            "{id: lungs, machine: lung-ct}",
+            "{id: lungs, machine: a, channels: {c.t: 'series.Modality == 1'}}",
+            ["tasks.0.channels.c.t", "pattern"],
+        ),
         ("{id: lungs, machine: lung-ct}", "{id: my-lungs, machine: a}", ["tasks.0.id", "pattern"]),
         (
             "- {id: lungs, machine: lung-ct}",

@@ -123,6 +123,19 @@ def test_every_route_takes_only_a_valid_token_with_its_scope_and_a_source_of_its
     assert answer.status_code == status
 
 
+def test_an_address_or_a_method_that_is_not_there_is_refused_in_the_form_of_all_refusals():
+    api = create_api("test", description="")
+    api.get("/things/{name}")(lambda name: name)
+    api.post("/things/{name}")(lambda name: name)
+    client = TestClient(api)
+
+    nowhere, not_so = client.get("/nowhere"), client.put("/things/1")
+
+    assert (nowhere.status_code, nowhere.json()) == (404, {"success": False, "message": "Not Found"})
+    assert (not_so.status_code, not_so.json()) == (405, {"success": False, "message": "Method Not Allowed"})
+    assert not_so.headers["allow"] == "GET, POST"
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a b", "ä", "a" * 65, "a\n", "-a"])
 def test_an_institution_has_a_name_that_no_path_can_be_made_of(name):
     tokens = Records()

@@ -12,6 +12,8 @@ from fastapi.responses import JSONResponse
 from fastapi.telemetry import TelemetryConfig
 from radbus_contracts.errors import PermanentError, TransientError
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from radbus_runtime.auth.principal import ForbiddenError, RateLimitedError, UnauthenticatedError
@@ -21,6 +23,8 @@ from radbus_runtime.tracing import continued
 JSON_BODY_LIMIT_BYTES: Final = 8 * 1024 * 1024
 _FAULTS_SHOWN: Final = 20
 _ID: Final = re.compile(r"(?=.{1,64}$)\d+(\.\d+)+|\d{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_OF_A_REQUEST: Final = frozenset({"type", "path", "root_path", "headers", "query_string", "app"})
 _UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -39,6 +43,7 @@ def create_api(name: str, *, description: str, body_limit_bytes: int | None = JS
     api.add_exception_handler(TransientError, _unavailable)
     api.add_exception_handler(PermanentError, _refused)
     api.add_exception_handler(RequestValidationError, _not_of_its_form)
+    api.add_exception_handler(StarletteHTTPException, _refused_by_the_framework)
     if body_limit_bytes is not None:
         api.add_middleware(_BoundedBody, limit_bytes=body_limit_bytes)
     api.add_middleware(_Traced)
@@ -112,6 +117,27 @@ async def _not_of_its_form(_: Request, error: Exception) -> Response:
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"success": False, "message": str(error)}, status_code=400)
+
+
+async def _refused_by_the_framework(request: Request, error: Exception) -> JSONResponse:
+    """Answer for an address or a method that is not there, a body that is too large or cannot be parsed."""
+    status, told, headers = 500, "", dict[str, str]()
+    if isinstance(error, StarletteHTTPException):
+        status, told, headers = error.status_code, str(error.detail), dict(error.headers or {})
+    if status == 405:
+        headers["Allow"] = ", ".join(_methods(request))
+    return JSONResponse({"success": False, "message": told}, status_code=status, headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Find all methods of an address: each may be a route of its own, and the framework names those of one."""
+    scope = {name: value for name, value in request.scope.items() if name in _OF_A_REQUEST}
+    routes = request.app.routes
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 async def _unauthenticated(_: Request, error: Exception) -> JSONResponse:

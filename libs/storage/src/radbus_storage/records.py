@@ -111,10 +111,11 @@ class RoutingRecord(TypedDict):
     study_instance_uid: str
     subject_uid: str
     revision: int
-    # {use_case, version, matched, on_request, conditions: [{name, expression, answer, reason}], job}: `job` is the
-    # whole JobRequestedV1 of one that matches, also where nobody has asked yet (on_request)
+    # {use_case, version, matched, on_request, runs, conditions: [{name, expression, answer, reason}], job}: `job` is
+    # the whole JobRequestedV1 of one that matches, also where nobody has asked yet (on_request); `runs` counts how
+    # often it was asked for, so it is the fence of the compare-and-set that asks again
     decisions: list[dict[str, Any]]
-    job_ids: list[str]
+    job_ids: list[str]  # of every run
     reason: str | None  # why no use case matches
     decided_at: datetime
     outbox: list[dict[str, Any]]

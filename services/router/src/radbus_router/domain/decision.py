@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from radbus_contracts.facts import Priority, Source
 from radbus_runtime.conditions import Answer, Condition, Variables
 
+from radbus_router.domain.answers import ConditionAnswer
+from radbus_router.domain.channels import Channel, Member, choose_channels
 from radbus_router.domain.use_cases import SOURCE_CONDITION, Compute, UseCase
 from radbus_router.domain.variables import Subject, source_variables
 
 _URGENCY = (Priority.ROUTINE, Priority.HIGH, Priority.STAT)
 _FAILED_LIMIT = 3
-
-
-@dataclass(frozen=True, slots=True)
-class ConditionAnswer:
-    """What one named condition answers, and why where that is not plain."""
-
-    name: str
-    expression: str
-    answer: Answer
-    reason: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.answer.value}{f', {self.reason}' if self.reason else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +24,7 @@ class UseCaseDecision:
     use_case: UseCase
     answers: tuple[ConditionAnswer, ...]
     priority: Priority
+    channels: tuple[Channel, ...] = ()
 
     @property
     def matched(self) -> bool:
@@ -79,16 +69,18 @@ class Decision:
 
 def decide(use_cases: Iterable[UseCase], subject: Subject, source: Source) -> Decision:
     """Ask every use case of the subject's scope; nothing absent or odd raises, it answers unknown."""
+    asked = [use_case for use_case in use_cases if use_case.scope is subject.scope]
     variables = Variables({**subject.values, "source": source_variables(source)})
-    return Decision(
-        tuple(_asked(use_case, variables, source) for use_case in use_cases if use_case.scope is subject.scope)
-    )
+    has_channels = any(task.channels for use_case in asked for task in use_case.tasks)
+    members = tuple(Member.of(header) for header in subject.series) if has_channels else ()
+    return Decision(tuple(_asked(use_case, variables, members, source) for use_case in asked))
 
 
-def _asked(use_case: UseCase, variables: Variables, source: Source) -> UseCaseDecision:
-    named = use_case.when.items()
-    answers = (_from_source(use_case, source), *(_judged(name, condition, variables) for name, condition in named))
-    return UseCaseDecision(use_case, answers, _priority(use_case, variables))
+def _asked(use_case: UseCase, variables: Variables, members: Sequence[Member], source: Source) -> UseCaseDecision:
+    judged = (_judged(name, condition, variables) for name, condition in use_case.when.items())
+    channels = tuple(channel for task in use_case.tasks for channel in choose_channels(task.id, task.channels, members))
+    answers = (_from_source(use_case, source), *judged, *(channel.answer for channel in channels))
+    return UseCaseDecision(use_case, answers, _priority(use_case, variables), channels)
 
 
 def _from_source(use_case: UseCase, source: Source) -> ConditionAnswer:

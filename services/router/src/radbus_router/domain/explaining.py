@@ -24,7 +24,7 @@ class ExplainedCondition(BaseModel):
     name: str
     expression: str
     answer: Answer
-    reason: str | None = Field(description="Why it is unknown.")
+    reason: str | None = Field(description="Why it is unknown; of a channel, which series it gets or why none.")
 
 
 class ExplainedUseCase(BaseModel):

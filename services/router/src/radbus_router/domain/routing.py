@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from radbus_contracts import identity
-from radbus_contracts.facts import JobRequestedV1, Scope
+from radbus_contracts.facts import JobRequestedV1, Scope, TaskSpec
 
 from radbus_router.domain.decision import Decision, UseCaseDecision
+from radbus_router.domain.use_cases import UseCaseTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,15 @@ class Routing:
             subject_uid=subject.uid,
             revision=subject.revision,
             priority=decision.priority,
-            tasks=use_case.task_specs,
+            tasks=tuple(_spec(task, decision) for task in use_case.tasks),
             critical_when=use_case.triage.critical.expression if use_case.triage.critical else None,
         )
+
+
+def _spec(task: UseCaseTask, decision: UseCaseDecision) -> TaskSpec:
+    channels = {
+        channel.name: channel.series_instance_uid
+        for channel in decision.channels
+        if channel.task_id == task.id and channel.series_instance_uid is not None
+    }
+    return TaskSpec(id=task.id, machine=task.machine, needs=task.needs, channels=channels)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from graphlib import CycleError, TopologicalSorter
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
 from radbus_contracts.errors import PermanentError
-from radbus_contracts.facts import Priority, Scope, Source, TaskSpec
+from radbus_contracts.facts import Priority, Scope, Source
 from radbus_runtime.conditions import Condition, ConditionError
 
 SOURCE_CONDITION = "source"
@@ -18,6 +18,7 @@ SOURCE_CONDITION = "source"
 
 _NAME = r"^[a-z][a-z0-9]*([_-][a-z0-9]+)*$"
 _TASK_ID = r"^[a-z][a-z0-9_]*$"  # a name that CEL can read: `lungs.emphysema_index`
+_CHANNEL = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 _NOT_NAMES = frozenset({"not_implemented"})  # what the results API answers where no use case matches
 _VARIABLES = {Scope.SERIES: frozenset({"series", "source"}), Scope.STUDY: frozenset({"study", "source"})}
 
@@ -49,6 +50,7 @@ Cel = Annotated[
     WithJsonSchema({"type": "string", "description": "CEL expression."}),
 ]
 ConditionName = Annotated[str, Field(pattern=_NAME, max_length=64)]
+ChannelName = Annotated[str, Field(pattern=_CHANNEL, max_length=64)]
 
 
 class _Strict(BaseModel):
@@ -56,11 +58,12 @@ class _Strict(BaseModel):
 
 
 class UseCaseTask(_Strict):
-    """One task of a use case: a machine, and the tasks that must have succeeded before."""
+    """One task of a use case: a machine, the tasks that must have succeeded before, and which series is which input."""
 
     id: str = Field(pattern=_TASK_ID, max_length=64)
     machine: str = Field(min_length=1)
     needs: tuple[str, ...] = ()
+    channels: dict[ChannelName, Cel] = Field(default_factory=dict)
 
 
 class PriorityWhen(_Strict):
@@ -82,7 +85,7 @@ class UseCase(_Strict):
     use_case: str = Field(pattern=_NAME, max_length=64)
     version: int = Field(ge=1)
     title: str = Field(min_length=1)
-    scope: Scope = Scope.SERIES
+    scope: Literal[Scope.SERIES, Scope.STUDY] = Scope.SERIES
     sources: tuple[str, ...] = Field(default=("*",), min_length=1)
     when: dict[ConditionName, Cel] = Field(min_length=1)
     priority: Priority = Priority.ROUTINE
@@ -90,11 +93,6 @@ class UseCase(_Strict):
     compute: Compute = Compute.AUTOMATIC
     tasks: tuple[UseCaseTask, ...] = Field(min_length=1)
     triage: Triage = Triage()
-
-    @property
-    def task_specs(self) -> tuple[TaskSpec, ...]:
-        """The tasks as a job's request names them."""
-        return tuple(TaskSpec(id=task.id, machine=task.machine, needs=task.needs) for task in self.tasks)
 
     def admits(self, source: Source) -> bool:
         """Say whether one of the source's names fits one of `sources`; `*` also fits a source without any name."""
@@ -104,7 +102,7 @@ class UseCase(_Strict):
 
     @model_validator(mode="after")
     def _checked(self) -> Self:
-        faults = [*_name_faults(self), *_task_faults(self.tasks), *_expression_faults(self)]
+        faults = [*_name_faults(self), *_task_faults(self.tasks), *_channel_faults(self), *_expression_faults(self)]
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -129,6 +127,14 @@ def _task_faults(tasks: tuple[UseCaseTask, ...]) -> Iterator[str]:
         TopologicalSorter({task.id: task.needs for task in tasks}).prepare()
     except CycleError as error:
         yield f"tasks: expected no circle of needs, got {' -> '.join(error.args[1])}"
+
+
+def _channel_faults(use_case: UseCase) -> Iterator[str]:
+    for task in use_case.tasks:
+        if task.channels and use_case.scope is not Scope.STUDY:
+            yield f"tasks.{task.id}.channels: expected scope: study, since a channel is one of a study's series"
+        for name, condition in task.channels.items():
+            yield from _unknown(f"tasks.{task.id}.channels.{name}", condition, {"series"})
 
 
 def _expression_faults(use_case: UseCase) -> Iterator[str]:

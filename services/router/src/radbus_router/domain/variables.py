@@ -31,19 +31,24 @@ class Subject:
 
     scope: Scope
     values: dict[str, Any]
+    series: tuple[SeriesHeader, ...]
 
     @classmethod
     def of_series(cls, series: SeriesHeader) -> Subject:
         """Take a series as the subject."""
-        return cls(Scope.SERIES, {"series": series.variables()})
+        return cls(Scope.SERIES, {"series": series.variables()}, (series,))
 
     @classmethod
     def of_study(cls, series: Sequence[SeriesHeader]) -> Subject:
         """Take a study as the subject: its own elements are those of its largest series."""
-        representative = min(series, key=lambda each: (-each.instance_count, each.series_instance_uid))
         ordered = sorted(series, key=lambda each: each.series_instance_uid)
-        study = {**representative.elements, "series": [each.variables() for each in ordered]}
-        return cls(Scope.STUDY, {"study": study})
+        study = {**largest(series).elements, "series": [each.variables() for each in ordered]}
+        return cls(Scope.STUDY, {"study": study}, tuple(ordered))
+
+
+def largest(series: Sequence[SeriesHeader]) -> SeriesHeader:
+    """Return the series with the most instances; of several, the one whose UID sorts first."""
+    return min(series, key=lambda each: (-each.instance_count, each.series_instance_uid))
 
 
 def source_variables(source: Source) -> dict[str, str]:

@@ -9,14 +9,16 @@ import structlog
 from radbus_contracts import identity
 from radbus_contracts.envelope import Event
 from radbus_contracts.facts import Scope, SeriesCompletedV1, SeriesUnroutedV1, Source, StudyCompletedV1
-from radbus_contracts.topology import JOB_REQUESTED, SERIES_UNROUTED
+from radbus_contracts.topology import SERIES_UNROUTED
 from radbus_runtime.events import Outgoing, Teller
 
-from radbus_router.adapters.records import Routings, SeriesHeaders
+from radbus_router.adapters.routings import Routings
+from radbus_router.adapters.series import SeriesHeaders
 from radbus_router.domain.decision import decide
 from radbus_router.domain.routing import RoutedSubject, Routing
 from radbus_router.domain.use_cases import UseCase
 from radbus_router.domain.variables import Subject
+from radbus_router.handlers.pushing import JobPusher, job_message
 
 log = structlog.get_logger(__name__)
 
@@ -25,11 +27,18 @@ class CompletionHandlers:
     """Chooses the use cases of what is complete."""
 
     def __init__(
-        self, use_cases: Sequence[UseCase], *, headers: SeriesHeaders, routings: Routings, teller: Teller
+        self,
+        use_cases: Sequence[UseCase],
+        *,
+        headers: SeriesHeaders,
+        routings: Routings,
+        pusher: JobPusher,
+        teller: Teller,
     ) -> None:
         self._use_cases = use_cases
         self._headers = headers
         self._routings = routings
+        self._pusher = pusher
         self._teller = teller
 
     async def on_series_completed(self, event: Event[SeriesCompletedV1]) -> None:
@@ -65,6 +74,8 @@ class CompletionHandlers:
     async def _route(self, routed: RoutedSubject, subject: Subject, source: Source, started: float) -> None:
         routing = Routing(routed, decide(self._use_cases, subject, source))
         new = await self._routings.record(routing, self._messages(routing))
+        # Also when it was recorded before: whoever did so may have died before it looked for wishes.
+        wished = await self._pusher.push_wished(routed)
         log.info(
             "subject.routed",
             scope=routed.scope.value,
@@ -73,7 +84,7 @@ class CompletionHandlers:
             subject_uid=routed.uid,
             revision=routed.revision,
             use_cases=[each.use_case.use_case for each in routing.decision.matched],
-            job_ids=[job.job_id for job in routing.jobs],
+            job_ids=[job.job_id for job in (*routing.jobs, *wished)],
             new=new,
             duration_s=round(time.monotonic() - started, 4),
         )
@@ -82,16 +93,7 @@ class CompletionHandlers:
         subject = routing.subject
         if subject.scope is Scope.SERIES and routing.decision.reason is not None:
             return [self._unrouted(subject, routing.decision.reason)]
-        return [
-            self._teller.tell(
-                JOB_REQUESTED,
-                job,
-                subject=job.job_id,
-                institution=subject.institution,
-                event_id=identity.event_id(JOB_REQUESTED.routing_key, job.job_id),
-            )
-            for job in routing.jobs
-        ]
+        return [job_message(self._teller, job, subject.institution) for job in routing.jobs]
 
     def _unrouted(self, subject: RoutedSubject, reason: str) -> Outgoing:
         return self._teller.tell(

@@ -6,13 +6,23 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
-from radbus_contracts.facts import Dialect, Priority, Scope, Source, TaskSpec
+from radbus_contracts.facts import Dialect, Priority, Scope, Source
 from radbus_runtime.auth.principal import AccessScope, Requires
 
 from radbus_router.domain.explaining import ExplainedUseCase, explain_series, explain_study
-from radbus_router.domain.use_cases import Compute, UseCase
+from radbus_router.domain.use_cases import Compute, UseCase, UseCaseTask
+from radbus_router.handlers.bodies import BODY_REFUSALS, REFUSALS, RefusalBody
 
 _SERIES_LIMIT = 500
+
+
+class TaskView(BaseModel):
+    """One task of a use case."""
+
+    id: str
+    machine: str
+    needs: tuple[str, ...]
+    channels: dict[str, str] = Field(description="By channel, CEL over one series: which of the study's is this input.")
 
 
 class UseCaseView(BaseModel):
@@ -27,7 +37,7 @@ class UseCaseView(BaseModel):
     priority: Priority
     priority_when: dict[Priority, str] = Field(description="CEL that raises the priority.")
     compute: Compute
-    tasks: tuple[TaskSpec, ...]
+    tasks: tuple[TaskView, ...]
     critical_when: str | None = Field(description="CEL over the tasks' values: the result is critical.")
 
 
@@ -74,7 +84,7 @@ class Explanation(BaseModel):
 def use_case_routes(use_cases: Sequence[UseCase], requires: Requires) -> APIRouter:
     """Make the routes `/use-cases` and `/explain`."""
     known = Depends(requires(AccessScope.READ))
-    router = APIRouter(tags=["use cases"], dependencies=[known], responses={401: {"description": "No valid token."}})
+    router = APIRouter(tags=["use cases"], dependencies=[known], responses=REFUSALS)
     listed = UseCaseList(use_cases=tuple(_view(use_case) for use_case in use_cases))
 
     @router.get("/use-cases", summary="All use cases, with their conditions and tasks.")
@@ -82,7 +92,14 @@ def use_case_routes(use_cases: Sequence[UseCase], requires: Requires) -> APIRout
         return listed
 
     # Not a coroutine: hundreds of large headers would hold up the event loop.
-    @router.post("/explain", summary="Which use cases would match, and what each of their conditions answers.")
+    @router.post(
+        "/explain",
+        summary="Which use cases would match, and what each of their conditions answers.",
+        responses={
+            **BODY_REFUSALS,
+            400: {"model": RefusalBody, "description": "Not JSON, or values that conditions cannot read."},
+        },
+    )
     def explain(asked: ExplainRequest) -> Explanation:
         return Explanation(
             series=tuple(
@@ -110,9 +127,14 @@ def _view(use_case: UseCase) -> UseCaseView:
         priority=use_case.priority,
         priority_when=use_case.priority_when.model_dump(exclude_none=True),
         compute=use_case.compute,
-        tasks=use_case.task_specs,
+        tasks=tuple(_task_view(task) for task in use_case.tasks),
         critical_when=critical.expression if critical else None,
     )
+
+
+def _task_view(task: UseCaseTask) -> TaskView:
+    channels = {name: condition.expression for name, condition in task.channels.items()}
+    return TaskView(id=task.id, machine=task.machine, needs=task.needs, channels=channels)
 
 
 def _text(value: object) -> str | None:

@@ -1,0 +1,131 @@
+"""`GET` and `POST /compute/{uid}`, as the results API has them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final, assert_never
+
+import structlog
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ValidationError
+from radbus_contracts.errors import PermanentError
+from radbus_runtime.auth.principal import AccessScope, Principal, Requires
+from radbus_runtime.http import id_for_log
+from starlette.requests import ClientDisconnect
+
+from radbus_router.domain.requesting import RUN_LIMIT, AlreadyPushed, Answer, NotUploaded, NoUseCase, Pushed, TooOften
+from radbus_router.handlers.bodies import (
+    BODY_REFUSALS,
+    AnswerSpecs,
+    ComputeBody,
+    ComputeRequest,
+    NotImplementedBody,
+    RefusalBody,
+)
+from radbus_router.handlers.computing import ComputeRequests
+
+log = structlog.get_logger(__name__)
+
+_BODY_LIMIT_BYTES: Final = 4096
+_BODY_S: Final = 10.0
+_ANSWERS: Final[AnswerSpecs] = {
+    **BODY_REFUSALS,
+    200: {"model": ComputeBody, "description": "Pushed, or it will be as soon as its use cases are known."},
+    304: {"description": "Pushed before, and `recompute` is not asked for."},
+    400: {
+        "model": NotImplementedBody | RefusalBody,
+        "description": "No use case is for these images, or the body is no JSON of the documented form.",
+    },
+    404: {"model": RefusalBody, "description": "Not uploaded, or another institution's."},
+    429: {"model": RefusalBody, "description": f"These images were computed {RUN_LIMIT} times."},
+}
+# Written out, because the body is read by hand: it may be absent, also with a Content-Type, and is allowed with GET.
+_OPERATION: Final = {
+    "parameters": [
+        {
+            "name": "Source",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string", "maxLength": 128},
+            "description": "Workspace; must be one of the token's.",
+        }
+    ],
+    "requestBody": {
+        "required": False,
+        "content": {"application/json": {"schema": ComputeRequest.model_json_schema()}},
+    },
+}
+
+
+class BodyError(PermanentError):
+    """Not a body that says whether to recompute."""
+
+
+class BodyTooLargeError(PermanentError):
+    """A body that is larger than any that means something here."""
+
+
+def compute_routes(requests: ComputeRequests, requires: Requires) -> APIRouter:
+    """Make the routes."""
+    router = APIRouter(tags=["results"])
+    caller = Depends(requires(AccessScope.COMPUTE))
+
+    @router.get("/compute/{uid}", responses=_ANSWERS, openapi_extra=_OPERATION, summary="Ask for computation.")
+    @router.post("/compute/{uid}", responses=_ANSWERS, openapi_extra=_OPERATION, summary="Ask for computation.")
+    async def compute(uid: str, request: Request, principal: Principal = caller) -> Response:
+        started = time.monotonic()
+        try:
+            asked = await _asked(request)
+        except BodyTooLargeError as error:
+            return JSONResponse(RefusalBody(message=str(error)).model_dump(), status_code=413)
+        answer = await requests.ask(principal.institution, uid, recompute=asked.recompute)
+        status, body = _answer(uid, answer)
+        log.info(
+            "compute.answered",
+            uid=id_for_log(uid),
+            recompute=asked.recompute,
+            status=status,
+            job_ids=answer.job_ids if isinstance(answer, Pushed) else (),
+            duration_s=round(time.monotonic() - started, 4),
+        )
+        return Response(status_code=status) if body is None else JSONResponse(body.model_dump(), status_code=status)
+
+    return router
+
+
+async def _asked(request: Request) -> ComputeRequest:
+    body = b""
+    try:
+        async with asyncio.timeout(_BODY_S):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > _BODY_LIMIT_BYTES:
+                    raise BodyTooLargeError(f"expected a body of at most {_BODY_LIMIT_BYTES} bytes")
+    except TimeoutError:
+        raise BodyError(f"expected the whole body within {_BODY_S:g} s") from None
+    except ClientDisconnect:
+        raise BodyError("expected more of the body; the client went away") from None
+    if not body.strip():
+        return ComputeRequest()
+    try:
+        return ComputeRequest.model_validate_json(body)
+    except ValidationError:
+        raise BodyError('expected no body, or JSON: {"recompute": true} or {"recompute": false}') from None
+
+
+def _answer(uid: str, answer: Answer) -> tuple[int, BaseModel | None]:
+    match answer:
+        case Pushed():
+            return 200, ComputeBody()
+        case AlreadyPushed():
+            return 304, None
+        case NotUploaded():
+            return 404, RefusalBody(message=f"Resource with SeriesInstanceUID {uid} is not yet uploaded!")
+        case NoUseCase():
+            return 400, NotImplementedBody(debug_info={"reason": answer.reason})
+        case TooOften():
+            return 429, RefusalBody(message=f"expected at most {RUN_LIMIT} computations of the same images")
+        case _:
+            assert_never(answer)
