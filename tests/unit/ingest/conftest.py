@@ -174,7 +174,7 @@ def make_ingest() -> Callable[..., Ingest]:
     def make(*, limits: Limits = LIMITS, rules: CompletenessRules | None = None, requests: int = 5) -> Ingest:
         stores = Stores()
         room = Room(memory_bytes=20_000, part_memory_bytes=5_000)
-        bodies = BodyReader(room, limits, idle_s=5)
+        bodies = BodyReader(room, limits)
         told: list[Stored] = []
         toucher = Toucher(
             rules or CompletenessRules(quiet_s=5, study_quiet_s=5),
