@@ -38,7 +38,7 @@ from radbus_ingest.settings import IngestSettings
 
 _DESCRIPTION = (
     "Takes instances in by STOW-RS and /upload, stores them, and says when a series is complete; "
-    "starts runs of models on uploaded zips."
+    "starts runs of models on uploaded zips. What `/api/v1/storage` and `/api/v1/feedback` were is STOW-RS now."
 )
 
 

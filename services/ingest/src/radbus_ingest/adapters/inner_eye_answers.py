@@ -45,8 +45,7 @@ class SegmentationAnswer(BaseModel):
     segmentationId: str  # noqa: N815 - the contract's name
 
 
-def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the errors with these statuses."""
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorAnswer, "description": _SAID[status]} for status in statuses}
 
 
@@ -56,7 +55,6 @@ _SAID: Final = {
     403: "Wrong credentials, or not of the scope that this takes.",
     404: "No such model.",
     408: "The body took too long.",
-    410: "Replaced by STOW-RS.",
     413: "The body is too large.",
     429: "Too many requests; see Retry-After.",
     503: "A store is away, or too much waits to be stored; see Retry-After.",
@@ -65,15 +63,16 @@ EMPTY_PAGE: Final[dict[str, Any]] = {
     "description": "It is up.",
     "content": {"text/html": {"schema": {"maxLength": 0}}},
 }
-ASKED_RESPONSES: Final = errors(401, 403, 429, 503)
-START_RESPONSES: Final = errors(400, 401, 403, 404, 408, 413, 429, 503)
+ASKED_RESPONSES: Final = _errors(401, 403, 429, 503)
+START_RESPONSES: Final = _errors(400, 401, 403, 404, 408, 413, 429, 503)
 RUN_ID_RESPONSE: Final[dict[str, Any]] = {
     "description": "The id of the run, and nothing else.",
     "content": {"text/plain": {"schema": {"type": "string", "format": "uuid"}}},
 }
 ZIP_BODY: Final[dict[str, Any]] = {
+    "parameters": [{"name": "model_id", "in": "path", "required": True, "schema": {"type": "string"}}],
     "requestBody": {
         "description": "A zip with a folder for each channel. Nobody looks into it before the run does.",
         "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
-    }
+    },
 }

@@ -22,7 +22,6 @@ from radbus_ingest.adapters.inner_eye_answers import (
     ZIP_BODY,
     ModelAnswer,
     SegmentationAnswer,
-    errors,
 )
 from radbus_ingest.adapters.spool import Spool
 from radbus_ingest.domain.limits import BodyError
@@ -80,10 +79,10 @@ class RunRoutes:
             responses=START_RESPONSES,
         )
         for path in ("/api/v1/storage", "/api/v1/feedback"):
-            for method in ("GET", "POST", "PUT", "DELETE"):
-                router.add_api_route(
-                    path, self.gone, methods=[method], status_code=410, responses=errors(410), response_model=None
-                )
+            # One route for all methods, so that a 405 names them all; OpenAPI has no word for that.
+            router.add_api_route(
+                path, self.gone, methods=["GET", "POST", "PUT", "DELETE"], response_model=None, include_in_schema=False
+            )
         return router
 
     async def ping(self) -> Response:
@@ -105,24 +104,24 @@ class RunRoutes:
             for each in self._models.values()
         ]
 
-    async def start(self, request: Request, model_id: str) -> Response:
+    async def start(self, request: Request) -> Response:
         """Start a run of a model on a zip; the answer is the run's id, bare."""
-        run_id = await self._started(request, model_id)
+        run_id = await self._started(request)
         # As a header: given as a media type, it would get a charset.
         return Response(run_id, status_code=201, headers={"content-type": "text/plain"})
 
-    async def segment(self, request: Request, model_id: str) -> JSONResponse:
+    async def segment(self, request: Request) -> JSONResponse:
         """Start a segmentation by a model of a zip."""
-        run_id = await self._started(request, model_id)
+        run_id = await self._started(request)
         return JSONResponse({"segmentationId": run_id}, status_code=201)
 
     async def gone(self) -> Response:
         """Name what took the place of a call that is no more."""
         return GONE.answer(REPLACEMENT)
 
-    async def _started(self, request: Request, model_id: str) -> str:
+    async def _started(self, request: Request) -> str:
         principal = await self._may_store(request)
-        model = self._models.get(model_id)
+        model = self._models.get(request.path_params["model_id"])
         if model is None:
             raise InnerEyeError(NOT_FOUND, INVALID_MODEL)
         with self._gate.admitted():
