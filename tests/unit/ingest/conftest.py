@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
@@ -14,20 +15,25 @@ from fastapi import FastAPI, Request
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
-from radbus_contracts.facts import Source
+from radbus_contracts.envelope import Event
+from radbus_contracts.facts import JobRequestedV1, Source
 from radbus_dicom.reading import Header
 from radbus_ingest.adapters.bodies import BodyReader
+from radbus_ingest.adapters.inner_eye_routes import RunRoutes
 from radbus_ingest.adapters.records import Touch
 from radbus_ingest.adapters.routes import IntakeRoutes
 from radbus_ingest.adapters.spool import Room
 from radbus_ingest.domain.completeness import CompletenessRules
 from radbus_ingest.domain.limits import Limits
 from radbus_ingest.domain.outcomes import Stored
+from radbus_ingest.domain.runs import Model, Upload
 from radbus_ingest.handlers.admitting import Gate
 from radbus_ingest.handlers.receiving import Receiver
+from radbus_ingest.handlers.starting import RunStarter
 from radbus_ingest.handlers.storing import InstanceStorer
 from radbus_ingest.handlers.touching import Toucher
-from radbus_runtime.auth.principal import Principal, UnauthenticatedError
+from radbus_runtime.auth.principal import ForbiddenError, Principal, UnauthenticatedError
+from radbus_runtime.events import Outgoing, Teller
 from radbus_runtime.http import create_api
 from radbus_storage.errors import StoreUnavailableError
 
@@ -40,6 +46,43 @@ LIMITS = Limits(
     zip_ratio=200,
 )
 STUDY = "1.2.3"
+MODELS = {"PassThroughModel:1729": Model("PassThroughModel:1729", "pass-through", "Rectangles", "1729", ("ct",))}
+
+
+class Runs:
+    """The records of runs in memory; one holds the place of its upload."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self.announced: dict[str, Upload] = {}
+        self.begun: dict[Upload, str] = {}
+        self.told: list[JobRequestedV1] = []
+        self.fails_after_it_began = False
+
+    async def holder(self, upload: Upload) -> str | None:
+        self._stores.raise_if_away("records")
+        return self.begun.get(upload)
+
+    async def announce(self, run_id: str, upload: Upload) -> None:
+        self._stores.raise_if_away("records")
+        self.announced[run_id] = upload
+
+    async def begin(self, run_id: str, upload: Upload, told: Outgoing) -> str:
+        self._stores.raise_if_away("begin")
+        assert f"hospital/runs/{run_id}/upload.zip" in self._stores.objects
+        winner = self.begun.setdefault(upload, run_id)
+        if winner == run_id:
+            del self.announced[run_id]
+            self.told.append(Event[JobRequestedV1].parse(told.body.encode()).data)
+        if self.fails_after_it_began:
+            raise StoreUnavailableError("the answer was lost")
+        return winner
+
+    async def withdraw(self, run_id: str) -> bool:
+        return run_id in self.announced
+
+    async def forget(self, run_id: str) -> None:
+        del self.announced[run_id]
 
 
 class Stores:
@@ -57,19 +100,23 @@ class Stores:
     async def put(self, key: str, data: bytes | BinaryIO, *, size_bytes: int, content_type: str = "") -> None:
         if self.puts == self.puts_until_away:
             self.away.add("objects")
-        self._raise_if_away("objects")
+        self.raise_if_away("objects")
         content = data if isinstance(data, bytes) else data.read(size_bytes)
         assert len(content) == size_bytes
         self.puts += 1
         self.objects[key] = content
 
+    async def delete(self, key: str) -> None:
+        self.raise_if_away("objects")
+        self.objects.pop(key, None)
+
     async def content_of(self, institution: str, sop_instance_uid: str) -> str | None:
-        self._raise_if_away("records")
+        self.raise_if_away("records")
         found = self.records.get((institution, sop_instance_uid))
         return None if found is None else found[0]
 
     async def add(self, institution: str, header: Header, *, object_key: str, size_bytes: int, sha256: str) -> bool:
-        self._raise_if_away("records")
+        self.raise_if_away("records")
         assert hashlib.sha256(self.objects[object_key]).hexdigest() == sha256
         key = (institution, header.sop_instance_uid)
         return self.records.setdefault(key, (sha256, header))[1] is header
@@ -81,14 +128,14 @@ class Stores:
         )
 
     async def touch_series(self, touch: Touch, series_instance_uid: str, modality: str) -> None:
-        self._raise_if_away("series")
+        self.raise_if_away("series")
         self.series.append((touch, series_instance_uid))
 
     async def touch_study(self, touch: Touch) -> None:
-        self._raise_if_away("studies")
+        self.raise_if_away("studies")
         self.studies.append(touch)
 
-    def _raise_if_away(self, name: str) -> None:
+    def raise_if_away(self, name: str) -> None:
         if name in self.away:
             raise StoreUnavailableError(f"{name} is away")
 
@@ -98,6 +145,7 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes
+    is_body_read: bool
 
     @property
     def json(self) -> Any:
@@ -111,19 +159,25 @@ class Ingest:
     api: FastAPI
     stores: Stores
     room: Room
+    runs: Runs
     told: list[Stored] = field(default_factory=list)
 
     async def post(
         self,
         path: str,
-        body: bytes,
-        content_type: str | None,
+        body: bytes = b"",
+        content_type: str | None = None,
         *,
+        method: str = "POST",
         piece_bytes: int = 1000,
         disconnect: bool = False,
+        stall: bool = False,
+        secret: str | None = None,
         **headers: str,
     ) -> Answer:
         given = {"authorization": "Token right", **{k.replace("_", "-"): v for k, v in headers.items()}}
+        if secret is not None:
+            given["api_auth_secret"] = secret
         if content_type is not None:
             given["content-type"] = content_type
         pieces = [body[at : at + piece_bytes] for at in range(0, len(body), piece_bytes)] or [b""]
@@ -134,6 +188,8 @@ class Ingest:
         sent: list[dict[str, Any]] = []
 
         async def receive() -> dict[str, Any]:
+            if stall and len(messages) == 1:
+                await asyncio.Event().wait()
             return messages.pop(0) if messages else {"type": "http.disconnect"}
 
         async def send(message: Any) -> None:
@@ -143,7 +199,7 @@ class Ingest:
             "type": "http",
             "http_version": "1.1",
             "asgi": {"version": "3.0"},
-            "method": "POST",
+            "method": method,
             "scheme": "http",
             "path": path,
             "raw_path": path.encode(),
@@ -158,6 +214,7 @@ class Ingest:
             start["status"],
             {k.decode(): v.decode() for k, v in start["headers"]},
             b"".join(message.get("body", b"") for message in sent if message["type"] == "http.response.body"),
+            is_body_read=len(messages) <= len(pieces),
         )
 
 
@@ -167,14 +224,25 @@ async def _authenticate(request: Request) -> Principal:
     return Principal("hospital", "scanner", ("allowed",))
 
 
+async def _authenticate_by_secret(request: Request) -> Principal:
+    secret = request.headers.get("api_auth_secret")
+    if secret is None:
+        raise UnauthenticatedError("none")
+    if secret != "right":
+        raise ForbiddenError("wrong")
+    return Principal("hospital", "gateway")
+
+
 @pytest.fixture
 def make_ingest() -> Callable[..., Ingest]:
     """Make ingest with limits and rules of the test's own."""
 
     def make(*, limits: Limits = LIMITS, rules: CompletenessRules | None = None, requests: int = 5) -> Ingest:
         stores = Stores()
+        runs = Runs(stores)
         room = Room(memory_bytes=20_000, part_memory_bytes=5_000)
-        bodies = BodyReader(room, limits, idle_s=5)
+        bodies = BodyReader(room, limits)
+        gate = Gate(room, requests=requests, waiting_bytes=1_000_000)
         told: list[Stored] = []
         toucher = Toucher(
             rules or CompletenessRules(quiet_s=5, study_quiet_s=5),
@@ -195,13 +263,16 @@ def make_ingest() -> Callable[..., Ingest]:
             receiver,
             bodies,
             requires=lambda _: _authenticate,
-            gate=Gate(room, requests=requests, waiting_bytes=1_000_000),
+            gate=gate,
             count=stores.count,
             dicomweb_url="https://pacs.example/dicomweb/",
         )
-        api = create_api("ingest", description="")
+        api = create_api("ingest", description="", body_limit_bytes=None)
         api.include_router(routes.router())
-        return Ingest(api, stores, room, told)
+        starter = RunStarter(stores, runs, teller=Teller("ingest"), send_soon=lambda _, __: None)
+        run_routes = RunRoutes(starter, bodies, models=MODELS, requires=lambda _: _authenticate_by_secret, gate=gate)
+        api.include_router(run_routes.router())
+        return Ingest(api, stores, room, runs, told)
 
     return make
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from radbus_ingest.domain.completeness import CompletenessRules
 
 Make = Callable[..., Any]
@@ -202,6 +203,51 @@ async def test_stow_rs_refuses_another_study_than_that_of_the_address(
 
 
 @pytest.mark.parametrize(
+    ("elements", "cut_bytes", "reason"),
+    [
+        ({"SOPClassUID": "1.2.840.10008.1.1"}, 0, 0x0122),
+        ({"SeriesInstanceUID": "no uid"}, 0, 0xC000),
+        ({}, 100, 0xC000),
+    ],
+)
+async def test_stow_rs_names_the_instance_that_it_refuses(
+    elements: dict[str, str], cut_bytes: int, reason: int, ingest: Any, make_instance: Make, multipart: Make
+) -> None:
+    content = make_instance(1, **elements)
+
+    answer = await ingest.post("/studies", multipart(("a", content[: len(content) - cut_bytes])), RELATED)
+
+    failed = Dataset.from_json(answer.json).FailedSOPSequence[0]
+    assert answer.status == 409
+    assert failed.FailureReason == reason
+    assert failed.ReferencedSOPInstanceUID == "1.2.3.4.1"
+    assert failed.ReferencedSOPClassUID == elements.get("SOPClassUID", CTImageStorage)
+
+
+async def test_an_instance_is_kept_as_it_came_whatever_transfer_syntax_the_media_type_says(
+    ingest: Any, make_instance: Make
+) -> None:
+    content = make_instance(1)
+    head = b'--b\r\nContent-Type: application/dicom; transfer-syntax="1.2.840.10008.1.2.4.50"\r\n\r\n'
+
+    answer = await ingest.post("/studies", head + content + b"\r\n--b--\r\n", RELATED)
+
+    [(_, header)] = ingest.stores.records.values()
+    assert answer.status == 200
+    assert header.transfer_syntax_uid == ExplicitVRLittleEndian
+    assert list(ingest.stores.objects.values()) == [content]
+
+
+@pytest.mark.parametrize("path", ["/upload/", "/studies/", "/studies/1.2.3/"])
+async def test_an_address_that_ends_with_a_slash_is_answered_without_a_redirect(
+    path: str, ingest: Any, make_instance: Make
+) -> None:
+    answer = await ingest.post(path, make_instance(1), "application/dicom")
+
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(
     ("content_type", "headers", "is_stow"),
     [
         (RELATED, {}, True),
@@ -348,12 +394,15 @@ async def test_too_much_at_a_time_is_refused_with_retry_after(make_ingest: Make,
     assert "retry-after" in answer.headers
 
 
-async def test_without_a_known_token_nothing_is_read(ingest: Any, make_instance: Make, multipart: Make) -> None:
-    answer = await ingest.post("/studies", multipart(("a", make_instance(1))), RELATED, authorization="Token wrong")
+@pytest.mark.parametrize("path", ["/upload", "/studies", "/studies/1.2.3"])
+async def test_without_a_known_token_nothing_is_read(
+    path: str, ingest: Any, make_instance: Make, multipart: Make
+) -> None:
+    answer = await ingest.post(path, multipart(("a", make_instance(1))), RELATED, authorization="Token wrong")
 
     assert answer.status == 401
     assert answer.json["authenticated"] is False
-    assert not ingest.stores.records
+    assert not answer.is_body_read
 
 
 async def test_a_workspace_of_another_is_403(ingest: Any, make_instance: Make, multipart: Make) -> None:
@@ -400,10 +449,14 @@ async def test_a_series_waits_for_quiet_unless_it_is_known_to_be_complete(
     assert ingest.stores.studies[0].quiet_s == 12
 
 
-def test_the_answers_are_documented(ingest: Any) -> None:
-    document = ingest.api.openapi()
+def test_every_answer_is_documented_in_each_of_its_media_types(ingest: Any) -> None:
+    paths = ingest.api.openapi()["paths"]
 
-    upload = document["paths"]["/upload"]["post"]
-    assert upload["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].endswith("UploadAnswer")
+    upload, stow = (paths[path]["post"] for path in ("/upload", "/studies/{study_instance_uid}"))
+    as_everywhere = {"200", "400", "401", "403", "408", "413", "415", "429", "503"}
+    assert set(upload["responses"]) == as_everywhere
+    assert set(stow["responses"]) == as_everywhere | {"202", "409"}
+    assert set(stow["responses"]["409"]["content"]) == {"application/dicom+json", "application/dicom+xml"}
+    assert "application/json" in stow["responses"]["503"]["content"]
     assert "multipart/form-data" in upload["requestBody"]["content"]
-    assert "application/dicom+json" in document["paths"]["/studies"]["post"]["responses"]["409"]["content"]
+    assert set(paths["/v1/model/start/{model_id}"]["post"]["responses"]["201"]["content"]) == {"text/plain"}

@@ -20,7 +20,10 @@ class FailureReason(IntEnum):
 
 
 class InvalidInstance(PermanentError):  # noqa: N818  the reader's word, an answer rather than an incident
-    """An instance that cannot be accepted, with the Failure Reason to answer."""
+    """An instance that cannot be accepted, with the Failure Reason to answer and its UIDs, empty where unreadable."""
+
+    sop_class_uid = ""
+    sop_instance_uid = ""
 
     def __init__(self, text: str, failure_reason: FailureReason = FailureReason.CANNOT_UNDERSTAND) -> None:
         super().__init__(text)

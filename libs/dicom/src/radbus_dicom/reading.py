@@ -15,7 +15,7 @@ from radbus_dicom.encoding import DataSetStream, FileMeta, open_data_set
 from radbus_dicom.errors import InvalidInstance, NotDicom, foreign_errors_as
 from radbus_dicom.pixel_checks import PixelElement
 from radbus_dicom.quiet import silence_pydicom
-from radbus_dicom.validation import Facts, check_strictly, check_tolerantly
+from radbus_dicom.validation import Facts, check_strictly, check_tolerantly, uid_or_empty
 
 __all__ = ["Header", "InvalidInstance", "NotDicom", "Profile", "read_header"]
 
@@ -68,13 +68,17 @@ def read_header(file: BinaryIO, *, size_bytes: int, profile: Profile = Profile.S
     """
     with foreign_errors_as(InvalidInstance):
         stream = open_data_set(file, size_bytes=size_bytes)
-        table = ElementTable()
-        table.warnings.extend(stream.warnings)
-        pixels = _fill(table, stream)
-    facts = Facts(meta=stream.meta, elements=table.values, pixels=pixels, stream=stream)
+    table = ElementTable()
+    table.warnings.extend(stream.warnings)
     check = check_strictly if profile is Profile.STRICT else check_tolerantly
-    with foreign_errors_as(InvalidInstance):
-        identity, warnings = check(facts)
+    try:
+        with foreign_errors_as(InvalidInstance):
+            pixels = _fill(table, stream)
+            identity, warnings = check(Facts(stream.meta, table.values, pixels, stream))
+    except InvalidInstance as error:
+        error.sop_class_uid = uid_or_empty(table.values.get("SOPClassUID") or stream.meta.sop_class_uid)
+        error.sop_instance_uid = uid_or_empty(table.values.get("SOPInstanceUID") or stream.meta.sop_instance_uid)
+        raise
     return _header(stream.meta, table, identity, warnings)
 
 

@@ -77,6 +77,11 @@ def check_tolerantly(facts: Facts) -> tuple[dict[str, str], list[str]]:
     return identity, warnings
 
 
+def uid_or_empty(value: JsonValue | None) -> str:
+    """Return a UID as it is, and nothing for what is none."""
+    return value if isinstance(value, str) and len(value) <= _MAX_UID_CHARACTERS and _UID.fullmatch(value) else ""
+
+
 def _required_uid(value: JsonValue | None, keyword: str, warnings: list[str]) -> str:
     if not isinstance(value, str) or not value:
         raise InvalidInstance(f"expected one {keyword}; it is absent, empty or has several values")

@@ -22,6 +22,7 @@ from radbus_runtime.tracing import continued
 
 JSON_BODY_LIMIT_BYTES: Final = 8 * 1024 * 1024
 _FAULTS_SHOWN: Final = 20
+_DIGITS: Final = 30  # more than any limit has, fewer than Python refuses to read
 _ID: Final = re.compile(r"(?=.{1,64}$)\d+(\.\d+)+|\d{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _OF_A_REQUEST: Final = frozenset({"type", "path", "root_path", "headers", "query_string", "app"})
@@ -48,6 +49,12 @@ def create_api(name: str, *, description: str, body_limit_bytes: int | None = JS
         api.add_middleware(_BoundedBody, limit_bytes=body_limit_bytes)
     api.add_middleware(_Traced)
     return api
+
+
+def declared_bytes(headers: Headers) -> int:
+    """Read how long a body says that it is; 0 when it does not say so in a number, and what comes is to be counted."""
+    given = headers.get("content-length", "").lstrip("0")
+    return int(given[:_DIGITS]) if given.isascii() and given.isdecimal() else 0
 
 
 def id_for_log(given: str) -> str:
@@ -89,7 +96,7 @@ class _BoundedBody:
             await self._app(scope, receive, send)
             return
         text = f"expected a body of at most {self._limit_bytes} bytes"
-        if int(Headers(scope=scope).get("content-length") or 0) > self._limit_bytes:
+        if declared_bytes(Headers(scope=scope)) > self._limit_bytes:
             refusal = JSONResponse({"success": False, "message": text}, status_code=413)
             await refusal(scope, receive, send)
             return

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from radbus_contracts.facts import JobCompletedV1, JobFailedV1
+from radbus_contracts.topology import INGEST_JOB_COMPLETED, INGEST_JOB_FAILED
 from radbus_runtime.auth.authenticator import Authenticator
 from radbus_runtime.bus import Bus
 from radbus_runtime.events import Teller
@@ -13,30 +17,43 @@ from radbus_storage.objects import ObjectStore
 
 from radbus_ingest.adapters.bodies import BodyReader
 from radbus_ingest.adapters.courtesy import Courtesy
+from radbus_ingest.adapters.inner_eye_routes import RunRoutes
+from radbus_ingest.adapters.models import load_models
 from radbus_ingest.adapters.records import (
     InstanceRecords,
     SeriesRecords,
     StudyRecords,
 )
 from radbus_ingest.adapters.routes import IntakeRoutes
+from radbus_ingest.adapters.runs import RunRecords
 from radbus_ingest.adapters.spool import Room
 from radbus_ingest.handlers.admitting import Gate
 from radbus_ingest.handlers.completing import Completer
+from radbus_ingest.handlers.erasing import RunEraser
 from radbus_ingest.handlers.receiving import Receiver
+from radbus_ingest.handlers.starting import RunStarter
 from radbus_ingest.handlers.storing import InstanceStorer
 from radbus_ingest.handlers.touching import Toucher
 from radbus_ingest.settings import IngestSettings
 
-_DESCRIPTION = "Takes instances in by STOW-RS and /upload, stores them, and says when a series is complete."
+_DESCRIPTION = (
+    "Takes instances in by STOW-RS and /upload, stores them, and says when a series is complete; "
+    "starts runs of models on uploaded zips. What `/api/v1/storage` and `/api/v1/feedback` were is STOW-RS now."
+)
 
 
 def create_app(settings: IngestSettings) -> Service:
-    """Wire the service."""
+    """Wire the service.
+
+    Raises:
+        ManifestError: A machine's manifest does not hold.
+    """
     documents = Documents(settings.documents)
     objects = ObjectStore(settings.objects)
     bus = Bus(settings)
     instances, series, studies = InstanceRecords(documents), SeriesRecords(documents), StudyRecords(documents)
-    relay = OutboxRelay(bus, [series.collection, studies.collection])
+    runs = RunRecords(documents, repeat_s=settings.run_repeat_s)
+    relay = OutboxRelay(bus, [series.collection, studies.collection, runs.collection])
     teller = Teller("ingest")
     courtesy = Courtesy(bus, teller)
     completer = Completer(instances, series, studies, relay=relay, teller=teller, sweep_every_s=settings.sweep_every_s)
@@ -48,7 +65,9 @@ def create_app(settings: IngestSettings) -> Service:
         complete_soon=completer.complete_soon,
     )
     room = _room(settings)
-    bodies = BodyReader(room, settings.limits, idle_s=settings.body_idle_s)
+    bodies = BodyReader(room, settings.limits)
+    gate = Gate(room, requests=settings.requests_limit, waiting_bytes=settings.in_flight_limit_bytes)
+    authenticator = Authenticator(documents, settings)
     receiver = Receiver(
         InstanceStorer(objects, instances),
         toucher,
@@ -60,13 +79,23 @@ def create_app(settings: IngestSettings) -> Service:
     routes = IntakeRoutes(
         receiver,
         bodies,
-        requires=Authenticator(documents, settings).requires,
-        gate=Gate(room, requests=settings.requests_limit, waiting_bytes=settings.in_flight_limit_bytes),
+        requires=authenticator.requires,
+        gate=gate,
         count=instances.count,
         dicomweb_url=settings.dicomweb_url,
     )
+    starter = RunStarter(objects, runs, teller=teller, send_soon=partial(relay.send_soon, runs.collection))
+    run_routes = RunRoutes(
+        starter,
+        bodies,
+        models=load_models(settings.machines_dir),
+        requires=authenticator.requires_secret,
+        gate=gate,
+    )
+    eraser = _eraser(runs, objects, bus, settings)
     api = create_api("ingest", description=_DESCRIPTION, body_limit_bytes=None)
     api.include_router(routes.router())
+    api.include_router(run_routes.router())
     return Service(
         name="ingest",
         settings=settings,
@@ -74,9 +103,18 @@ def create_app(settings: IngestSettings) -> Service:
         bus=bus,
         documents=documents,
         objects=objects,
-        indexes=tuple((records.collection, records.indexes) for records in (instances, series, studies)),
-        loops=(relay.run, courtesy.run, completer.run),
+        indexes=tuple((records.collection, records.indexes) for records in (instances, series, studies, runs)),
+        loops=(relay.run, courtesy.run, completer.run, eraser.run),
     )
+
+
+def _eraser(runs: RunRecords, objects: ObjectStore, bus: Bus, settings: IngestSettings) -> RunEraser:
+    eraser = RunEraser(
+        runs, objects.delete, older_than_s=settings.run_erase_after_s, sweep_every_s=settings.run_sweep_every_s
+    )
+    bus.subscribe(INGEST_JOB_COMPLETED, JobCompletedV1, eraser.on_job_completed)
+    bus.subscribe(INGEST_JOB_FAILED, JobFailedV1, eraser.on_job_failed)
+    return eraser
 
 
 def _room(settings: IngestSettings) -> Room:

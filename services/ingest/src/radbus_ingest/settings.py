@@ -44,7 +44,16 @@ class IngestSettings(ServiceSettings):
         default=16 * _GIB, gt=0, description="While more bytes than this wait to be stored, requests are refused: 503."
     )
     requests_limit: int = Field(default=200, ge=1, description="Requests taken in at a time; 503 above.")
-    body_idle_s: float = Field(default=60, gt=0, description="How long to wait for the next bytes of a body.")
+    body_idle_s: float = Field(default=60, gt=0, description="How long to wait for the next bytes of a body; then 408.")
+    body_s: float = Field(default=14_400, gt=0, description="How long a whole body may take; then 408.")
+    machines_dir: Path = Field(description="Folder with the machines' manifests, */machine.yaml.")
+    run_repeat_s: float = Field(
+        default=300, ge=0, description="The same model on the same zip is the same run when asked for again so soon."
+    )
+    run_erase_after_s: float = Field(
+        default=86_400, gt=0, description="A run's zip is erased so late when the end of its job was not heard."
+    )
+    run_sweep_every_s: float = Field(default=600, gt=0, description="How often to look for zips of such runs.")
     dicomweb_url: str | None = Field(
         default=None, description="Where clients reach DICOMweb, for RetrieveURL; the request's own address by default."
     )
@@ -59,6 +68,8 @@ class IngestSettings(ServiceSettings):
             zip_entry_count=self.zip_entry_limit,
             zip_inflated_bytes=self.zip_inflated_limit_bytes,
             zip_ratio=self.zip_ratio_limit,
+            body_s=self.body_s,
+            body_idle_s=self.body_idle_s,
         )
 
     @property

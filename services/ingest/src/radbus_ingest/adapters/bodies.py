@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -11,11 +12,12 @@ from typing import Final
 
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
+from radbus_runtime.http import declared_bytes
 from starlette.requests import ClientDisconnect
 
 from radbus_ingest.adapters.multipart import MultipartBody
 from radbus_ingest.adapters.spool import Part, Room, Spool
-from radbus_ingest.domain.limits import BodyError, BodyKindError, BodyTooLargeError, Limits
+from radbus_ingest.domain.limits import BodyError, BodyKindError, BodyLateError, BodyTooLargeError, Limits
 
 _FEED_BYTES: Final = 256 * 1024  # one hop to a thread for so many bytes
 _BARE_NAME: Final = "file0"
@@ -62,10 +64,9 @@ def body_kind(content_type: str | None) -> BodyKind:
 class BodyReader:
     """Turns requests into parts."""
 
-    def __init__(self, room: Room, limits: Limits, *, idle_s: float) -> None:
+    def __init__(self, room: Room, limits: Limits) -> None:
         self._room = room
         self._limits = limits
-        self._idle_s = idle_s
 
     def new_spool(self) -> Spool:
         """Make a place for one part's bytes."""
@@ -78,6 +79,8 @@ class BodyReader:
             BodyError: The body was cut, is not of its kind, or is above a limit.
             OSError: The disk is full.
         """
+        if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+            raise BodyKindError("expected a body without Content-Encoding")
         blocks = self._blocks(request)
         async with aclosing(blocks):
             parts = self._bare(blocks) if kind.form in {BodyForm.BARE, BodyForm.ZIP} else self._multipart(blocks, kind)
@@ -96,33 +99,48 @@ class BodyReader:
         finally:
             body.close()
 
+    async def whole(self, request: Request) -> Spool:
+        """Read a body as it is, whatever it is and though it be empty; the caller closes the spool.
+
+        Raises:
+            BodyError: The body was cut, or is above a limit.
+            OSError: The disk is full.
+        """
+        blocks = self._blocks(request)
+        async with aclosing(blocks):
+            return await self._spooled(blocks)
+
     async def _bare(self, blocks: AsyncIterator[bytes]) -> AsyncGenerator[Part, None]:
+        spool = await self._spooled(blocks)
+        if not spool.size_bytes:
+            spool.close()
+            raise BodyError("expected a body; it is empty")
+        yield Part(_BARE_NAME, spool)
+
+    async def _spooled(self, blocks: AsyncIterator[bytes]) -> Spool:
         spool = self.new_spool()
-        handed_out = False
         try:
             async for block in blocks:
                 await asyncio.to_thread(spool.write, block)
                 if spool.is_too_large:
-                    raise BodyTooLargeError(f"expected at most {self._limits.part_bytes} bytes")
-            if not spool.size_bytes:
-                raise BodyError("expected a body; it is empty")
-            handed_out = True
-            yield Part(_BARE_NAME, spool)
-        finally:
-            if not handed_out:
-                spool.close()
+                    break
+        except BaseException:
+            spool.close()
+            raise
+        if spool.is_too_large:
+            spool.close()
+            raise BodyTooLargeError(f"expected at most {self._limits.part_bytes} bytes")
+        return spool
 
     async def _blocks(self, request: Request) -> AsyncGenerator[bytes, None]:
         """Gather the small pieces in which a body comes into larger ones."""
         limit_bytes = self._limits.request_bytes
-        if int(request.headers.get("content-length") or 0) > limit_bytes:
+        if declared_bytes(request.headers) > limit_bytes:
             raise BodyTooLargeError(f"expected a body of at most {limit_bytes} bytes")
-        encoding = request.headers.get("content-encoding", "identity").lower()
-        if encoding != "identity":
-            raise BodyKindError("expected a body without Content-Encoding")
         gathered, waiting_bytes, total_bytes = [], 0, 0
         stream = request.stream()
-        while (piece := await self._next_piece(stream)) is not None:
+        finish_by = time.monotonic() + self._limits.body_s
+        while (piece := await self._next_piece(stream, finish_by)) is not None:
             gathered.append(piece)
             waiting_bytes += len(piece)
             total_bytes += len(piece)
@@ -134,11 +152,15 @@ class BodyReader:
         if gathered:
             yield b"".join(gathered)
 
-    async def _next_piece(self, stream: AsyncIterator[bytes]) -> bytes | None:
+    async def _next_piece(self, stream: AsyncIterator[bytes], finish_by: float) -> bytes | None:
+        idle_s, left_s = self._limits.body_idle_s, finish_by - time.monotonic()
         try:
-            async with asyncio.timeout(self._idle_s):
+            async with asyncio.timeout(min(idle_s, left_s)):
                 return await anext(stream, None)
         except TimeoutError:
-            raise BodyError(f"expected more of the body within {self._idle_s:g} s") from None
+            text = (
+                f"more of the body within {idle_s:g} s" if idle_s < left_s else f"it whole in {self._limits.body_s:g} s"
+            )
+            raise BodyLateError(f"expected {text}") from None
         except ClientDisconnect:
             raise BodyError("expected more of the body; the client went away") from None

@@ -18,3 +18,13 @@ waiting_bytes = Gauge("radbus_ingest_waiting_bytes", "Bytes taken in that are no
 requests_refused = Counter("radbus_ingest_requests_refused_total", "Requests refused because too much is waiting.")
 courtesies_dropped = Counter("radbus_ingest_courtesies_dropped_total", "instance.stored events not published.")
 completions = Counter("radbus_ingest_completions_total", "Revisions completed, by series or study.", ["scope"])
+runs_started = Counter(
+    "radbus_ingest_runs_started_total",
+    "Runs of the inferencing API; again means a repeated start.",
+    ["machine", "again"],
+)
+runs_erased = Counter(
+    "radbus_ingest_runs_erased_total",
+    "Zips erased because the run's end was heard, or found by the sweep.",
+    ["because"],
+)

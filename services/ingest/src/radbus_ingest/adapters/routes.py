@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from radbus_contracts.facts import Dialect, Source
 from radbus_runtime.auth.principal import AccessScope, Requires
 
-from radbus_ingest.adapters.bodies import BodyForm, BodyKind, BodyReader, body_kind
+from radbus_ingest.adapters.bodies import BodyKind, BodyReader, body_kind
+from radbus_ingest.adapters.documented import BODY, STOW_RESPONSES, STUDY_BODY, UPLOAD_RESPONSES
 from radbus_ingest.adapters.stow_answers import JSON_TYPE, XML_TYPE, stow_answer, stow_fault
-from radbus_ingest.adapters.upload_answers import UploadAnswer, UploadRefusal, upload_answer, upload_fault
+from radbus_ingest.adapters.upload_answers import upload_answer, upload_fault
 from radbus_ingest.domain.limits import BodyError, BodyKindError
 from radbus_ingest.domain.outcomes import Arrival, Receipt
 from radbus_ingest.handlers.admitting import Gate
@@ -19,32 +20,6 @@ from radbus_ingest.handlers.receiving import Receiver
 from radbus_ingest.handlers.touching import Count
 
 _UID: Final = re.compile(r"[0-9.]{1,64}")
-_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
-_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {form.value: _BINARY for form in BodyForm},
-    }
-}
-_UPLOAD_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"model": UploadAnswer},
-    400: {"model": UploadRefusal, "description": "No part is an instance, or the body cannot be read."},
-    401: {"description": "No token, or none that is known."},
-    403: {"description": "The Source header names a workspace that is not this token's."},
-    413: {"model": UploadRefusal, "description": "A limit of size or number."},
-    415: {"model": UploadRefusal, "description": "A media type that holds no instances."},
-    503: {"model": UploadRefusal, "description": "A store is away, or too much waits; see Retry-After."},
-}
-_STOW_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    **_UPLOAD_RESPONSES,
-    200: {
-        "model": UploadAnswer,
-        "description": "All stored: STOW-RS, or the answer of /upload for multipart/form-data or a Source header.",
-        "content": {JSON_TYPE: {}, XML_TYPE: {}},
-    },
-    202: {"description": "Some stored, or stored with warnings.", "content": {JSON_TYPE: {}, XML_TYPE: {}}},
-    409: {"description": "None stored.", "content": {JSON_TYPE: {}, XML_TYPE: {}}},
-}
 
 
 class IntakeRoutes:
@@ -70,10 +45,26 @@ class IntakeRoutes:
     def router(self) -> APIRouter:
         """Make the routes."""
         router = APIRouter(tags=["intake"])
-        router.add_api_route("/upload", self.upload, methods=["POST"], openapi_extra=_BODY, responses=_UPLOAD_RESPONSES)
-        for path in ("/studies", "/studies/{study_instance_uid}"):
+        # Some clients end every address with a slash, and few can send a body again to where a redirect points.
+        for path in ("/upload", "/upload/"):
             router.add_api_route(
-                path, self.store, methods=["POST"], openapi_extra=_BODY, responses=_STOW_RESPONSES, response_model=None
+                path,
+                self.upload,
+                methods=["POST"],
+                response_model=None,
+                openapi_extra=BODY,
+                responses=UPLOAD_RESPONSES,
+                include_in_schema=not path.endswith("/"),
+            )
+        for path in ("/studies", "/studies/", "/studies/{study_instance_uid}", "/studies/{study_instance_uid}/"):
+            router.add_api_route(
+                path,
+                self.store,
+                methods=["POST"],
+                response_model=None,
+                openapi_extra=STUDY_BODY if "{" in path else BODY,
+                responses=STOW_RESPONSES,
+                include_in_schema=not path.endswith("/"),
             )
         return router
 
@@ -82,8 +73,9 @@ class IntakeRoutes:
         arrival = await self._arrival(request, Dialect.UPLOAD)
         return await self._upload(request, arrival)
 
-    async def store(self, request: Request, study_instance_uid: str | None = None) -> Response:
+    async def store(self, request: Request) -> Response:
         """Store instances by STOW-RS (PS3.18 10.5), or in the manner of /upload for its clients."""
+        study_instance_uid = request.path_params.get("study_instance_uid")
         if _speaks_upload(request):
             arrival = await self._arrival(request, Dialect.UPLOAD, study_instance_uid)
             return await self._upload(request, arrival)

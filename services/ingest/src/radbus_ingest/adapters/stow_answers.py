@@ -7,10 +7,12 @@ from typing import Any, Final
 from xml.etree import ElementTree as ET
 
 from fastapi import Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from radbus_runtime.dialects import RETRY_AFTER_S
 
 from radbus_ingest.domain.limits import BodyError
-from radbus_ingest.domain.outcomes import Instance, Receipt, Refused, Stored
+from radbus_ingest.domain.outcomes import Receipt, Refused, SopReference, Stored
 
 JSON_TYPE: Final = "application/dicom+json"
 XML_TYPE: Final = "application/dicom+xml"
@@ -30,6 +32,12 @@ _KEYWORDS: Final = {
 Payload = dict[str, dict[str, Any]]
 
 
+class StowFault(BaseModel):
+    """Why a body could not be read; the payload of PS3.18 has no place for that."""
+
+    error: str
+
+
 def stow_answer(receipt: Receipt, *, base_url: str, media_type: str) -> Response:
     """Answer 200 all stored, 202 some, 409 none, 503 when a store is away, else what the body's fault asks for."""
     if isinstance(receipt.fault, BodyError):
@@ -42,8 +50,8 @@ def stow_answer(receipt: Receipt, *, base_url: str, media_type: str) -> Response
 
 
 def stow_fault(fault: BodyError) -> Response:
-    """Answer a body that could not be read; the payload of PS3.18 has no place for that."""
-    return Response(json.dumps({"error": str(fault)}), status_code=fault.status, media_type="application/json")
+    """Answer a body that could not be read."""
+    return JSONResponse(StowFault(error=str(fault)).model_dump(), status_code=fault.status)
 
 
 def _status(receipt: Receipt) -> int:
@@ -74,23 +82,23 @@ def _referenced(stored: Stored, base_url: str) -> Payload:
         f"/studies/{instance.study_instance_uid}/series/{instance.series_instance_uid}"
         f"/instances/{instance.sop_instance_uid}"
     )
-    item = {**_sop(instance), "00081190": {"vr": "UR", "Value": [base_url + path]}}
+    item = {**_sop(instance.sop), "00081190": {"vr": "UR", "Value": [base_url + path]}}
     if stored.warnings:
         item["00081196"] = {"vr": "US", "Value": [_DOES_NOT_MATCH_SOP_CLASS]}
     return item
 
 
 def _failed(refused: Refused) -> Payload:
-    return {**_sop(refused.instance), "00081197": {"vr": "US", "Value": [refused.failure_reason]}}
+    return {**_sop(refused.sop), "00081197": {"vr": "US", "Value": [refused.failure_reason]}}
 
 
-def _sop(instance: Instance | None) -> Payload:
-    if instance is None:  # nothing could be read: present and empty, so that clients that ask find no value
-        return {"00081150": {"vr": "UI"}, "00081155": {"vr": "UI"}}
-    return {
-        "00081150": {"vr": "UI", "Value": [instance.sop_class_uid]},
-        "00081155": {"vr": "UI", "Value": [instance.sop_instance_uid]},
-    }
+def _sop(sop: SopReference | None) -> Payload:
+    return {"00081150": _uid(sop.sop_class_uid if sop else ""), "00081155": _uid(sop.sop_instance_uid if sop else "")}
+
+
+def _uid(uid: str) -> dict[str, Any]:
+    """Write what could not be read as present and empty, so that clients that ask find no value."""
+    return {"vr": "UI", "Value": [uid]} if uid else {"vr": "UI"}
 
 
 def _xml(payload: Payload) -> bytes:

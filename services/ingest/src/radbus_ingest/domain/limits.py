@@ -17,6 +17,8 @@ class Limits:
     zip_entry_count: int
     zip_inflated_bytes: int
     zip_ratio: int
+    body_s: float = 4 * 3600
+    body_idle_s: float = 60
 
 
 class BodyError(PermanentError):
@@ -29,6 +31,12 @@ class BodyTooLargeError(BodyError):
     """A body above a limit of size or number."""
 
     status = 413
+
+
+class BodyLateError(BodyError):
+    """A body of which the next bytes, or the last ones, did not come in time."""
+
+    status = 408
 
 
 class BodyKindError(BodyError):

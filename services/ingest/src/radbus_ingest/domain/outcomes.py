@@ -30,6 +30,14 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
+class SopReference:
+    """Which instance is meant; empty where that could not be read."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """The facts of one instance that answers may tell."""
 
@@ -42,6 +50,11 @@ class Instance:
     rows: int | None
     columns: int | None
     expected_instances: int | None
+
+    @property
+    def sop(self) -> SopReference:
+        """Which instance this is."""
+        return SopReference(self.sop_class_uid, self.sop_instance_uid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +75,7 @@ class Refused:
     name: str
     failure_reason: int
     text: str
-    instance: Instance | None = None
+    sop: SopReference | None = None
     again: bool = False
 
 

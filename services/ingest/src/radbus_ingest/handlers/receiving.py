@@ -129,7 +129,7 @@ def _unless_lost(outcome: Outcome, lost: set[tuple[str, str]]) -> Outcome:
     instance = outcome.instance
     if (instance.study_instance_uid, instance.series_instance_uid) not in lost:
         return outcome
-    return Refused(outcome.name, FailureReason.OUT_OF_RESOURCES, _NO_TOUCH, instance, again=True)
+    return Refused(outcome.name, FailureReason.OUT_OF_RESOURCES, _NO_TOUCH, instance.sop, again=True)
 
 
 def _count(arrival: Arrival, receipt: Receipt) -> None:

@@ -10,7 +10,16 @@ from radbus_dicom.reading import Header, InvalidInstance, Profile, read_header
 from radbus_storage.errors import StoreRefusedError
 
 from radbus_ingest.adapters.spool import Part, Spool
-from radbus_ingest.domain.outcomes import Arrival, FailureReason, Instance, Outcome, Refused, Stored, instance_key
+from radbus_ingest.domain.outcomes import (
+    Arrival,
+    FailureReason,
+    Instance,
+    Outcome,
+    Refused,
+    SopReference,
+    Stored,
+    instance_key,
+)
 
 _AWAY = "a store is away; please send it again"
 
@@ -51,14 +60,14 @@ class InstanceStorer:
         instance = _instance(header)
         if arrival.study_instance_uid not in {None, header.study_instance_uid}:
             text = "expected the StudyInstanceUID that the address names"
-            return Refused(part.name, FailureReason.DATA_SET_DOES_NOT_MATCH, text, instance)
+            return Refused(part.name, FailureReason.DATA_SET_DOES_NOT_MATCH, text, instance.sop)
         try:
             return await self._store(arrival.institution, part, header, instance)
         except TransientError:
-            return Refused(part.name, FailureReason.OUT_OF_RESOURCES, _AWAY, instance, again=True)
+            return Refused(part.name, FailureReason.OUT_OF_RESOURCES, _AWAY, instance.sop, again=True)
         except StoreRefusedError:
             text = "expected a header that fits the record store"
-            return Refused(part.name, FailureReason.PROCESSING_FAILURE, text, instance)
+            return Refused(part.name, FailureReason.PROCESSING_FAILURE, text, instance.sop)
 
     async def _header(self, part: Part) -> Header | Refused:
         spool = part.spool
@@ -68,7 +77,8 @@ class InstanceStorer:
             spool.file.seek(0)
             return await asyncio.to_thread(read_header, spool.file, size_bytes=spool.size_bytes, profile=self._profile)
         except InvalidInstance as error:
-            return Refused(part.name, error.failure_reason, str(error))
+            sop = SopReference(error.sop_class_uid, error.sop_instance_uid)
+            return Refused(part.name, error.failure_reason, str(error), sop)
         except OSError:  # the disk under the spool
             return Refused(part.name, FailureReason.OUT_OF_RESOURCES, _AWAY, again=True)
 
@@ -86,7 +96,7 @@ class InstanceStorer:
                 known = await self._instances.content_of(institution, header.sop_instance_uid)
         if not created and known != spool.sha256:
             text = "an instance with this SOPInstanceUID and other content is stored already"
-            return Refused(part.name, FailureReason.DUPLICATE_WITH_OTHER_CONTENT, text, instance)
+            return Refused(part.name, FailureReason.DUPLICATE_WITH_OTHER_CONTENT, text, instance.sop)
         return Stored(part.name, instance, spool.size_bytes, created=created, warnings=header.warnings)
 
     async def _put(self, key: str, spool: Spool) -> None:

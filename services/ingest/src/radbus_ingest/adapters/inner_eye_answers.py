@@ -1,0 +1,78 @@
+"""What the inferencing API answers beside its runs: errors in its own words, and their description for its clients."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pydantic import BaseModel, Field
+from radbus_runtime.dialects import INVALID_INPUT, InnerEyeFault
+
+INVALID_MODEL: Final = "InvalidModelId"
+REPLACEMENT: Final = "POST /studies"
+BODY_FAULTS: Final = {
+    400: INVALID_INPUT,
+    408: InnerEyeFault(408, "REQUEST_TIMEOUT", "InputTooSlow", "The input file did not arrive in time."),
+    413: InnerEyeFault(413, "PAYLOAD_TOO_LARGE", "InputTooLarge", "The input file is larger than this server takes."),
+}
+GONE: Final = InnerEyeFault(
+    410, "GONE", "ResourceGone", "This call was replaced by DICOMweb: send instances by STOW-RS, POST /studies."
+)
+
+
+class ErrorAnswer(BaseModel):
+    """Every error of this API."""
+
+    code: str
+    detail: str
+    status: int
+    title: str
+    extra_details: str | None = Field(default=None, description="Only there where it says more than the title.")
+
+
+class ModelAnswer(BaseModel):
+    """A model that can be run."""
+
+    id: str = Field(description="What the calls that start a run ask for.")
+    name: str
+    title: str
+    version: str
+    channels: list[str] = Field(description="The folders that a zip has to have; none: one folder of any name.")
+
+
+class SegmentationAnswer(BaseModel):
+    """A segmentation was started."""
+
+    segmentationId: str  # noqa: N815 - the contract's name
+
+
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": ErrorAnswer, "description": _SAID[status]} for status in statuses}
+
+
+_SAID: Final = {
+    400: "The body was cut.",
+    401: "No credentials.",
+    403: "Wrong credentials, or not of the scope that this takes.",
+    404: "No such model.",
+    408: "The body took too long.",
+    413: "The body is too large.",
+    429: "Too many requests; see Retry-After.",
+    503: "A store is away, or too much waits to be stored; see Retry-After.",
+}
+EMPTY_PAGE: Final[dict[str, Any]] = {
+    "description": "It is up.",
+    "content": {"text/html": {"schema": {"maxLength": 0}}},
+}
+ASKED_RESPONSES: Final = _errors(401, 403, 429, 503)
+START_RESPONSES: Final = _errors(400, 401, 403, 404, 408, 413, 429, 503)
+RUN_ID_RESPONSE: Final[dict[str, Any]] = {
+    "description": "The id of the run, and nothing else.",
+    "content": {"text/plain": {"schema": {"type": "string", "format": "uuid"}}},
+}
+ZIP_BODY: Final[dict[str, Any]] = {
+    "parameters": [{"name": "model_id", "in": "path", "required": True, "schema": {"type": "string"}}],
+    "requestBody": {
+        "description": "A zip with a folder for each channel. Nobody looks into it before the run does.",
+        "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+    },
+}
