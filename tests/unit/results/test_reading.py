@@ -9,8 +9,9 @@ import pytest
 from pydantic import ValidationError
 from radbus_contracts.facts import TriageStatus
 from radbus_results.domain.inference import Inference, Model
-from radbus_results.handlers.inferences import CursorError, InferenceQuery, cursor_of, place_of
-from radbus_results.handlers.rendering import inference_body, result_body
+from radbus_results.handlers.cursors import CursorError, cursor_of, place_of
+from radbus_results.handlers.inferences import InferenceQuery
+from radbus_results.handlers.rendering import inference_body, patient_inference_body, result_body
 
 STUDY, SERIES = "1.2", "1.2.3"
 T0 = datetime(2026, 1, 1, 12, 30, 15, 123000, tzinfo=UTC)
@@ -123,3 +124,39 @@ def test_a_query_takes_triage_in_any_case_and_times_without_a_zone_as_utc():
     assert query.search.triage is TriageStatus.CRITICAL
     assert query.search.since == datetime(2026, 1, 1, tzinfo=UTC)
     assert query.page_size == 10
+
+
+def test_numbers_are_scores_and_what_was_judged_is_a_decision_each_by_one_name():
+    values = {
+        "lungs": {"emphysema_index": 3, "effusion": False, "side": "left"},
+        "bones": {"emphysema_index": 0.5, "fracture": True},
+    }
+    findings = (
+        {"name": "nodule", "present": True},
+        {"name": "mass", "present": None},
+        {"name": "effusion", "present": True},
+    )
+    inferences = [replace(INFERENCE, values=values, findings=findings)]
+
+    result = result_body(inferences, failed=(), under_process=0, sign=sign).result
+
+    assert result.scores == {"lungs_emphysema_index": 3, "bones_emphysema_index": 0.5}
+    assert result.decisions == {"nodule": True, "effusion": False, "fracture": True}
+
+
+def test_a_result_without_numbers_or_decisions_has_no_words_for_them():
+    inferences = [replace(INFERENCE, values={"lungs": {"side": "left"}})]
+
+    body = result_body(inferences, failed=(), under_process=0, sign=sign)
+
+    assert {"scores", "decisions"}.isdisjoint(body.model_dump(mode="json", exclude_none=True)["result"])
+
+
+def test_the_inference_api_is_told_nothing_beside_what_it_names():
+    archives = {SERIES: "site-a/archives/a.zip"}
+
+    body = patient_inference_body(INFERENCE, archives=archives, sign=sign).model_dump()
+
+    assert set(body) == {"model", "study", "inputs", "outputs"}
+    assert body["model"] == {"name": "lung-ct", "version": "1.0.0"}
+    assert set(body["study"]) == {"date", "files"}

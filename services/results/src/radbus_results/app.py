@@ -19,14 +19,19 @@ from radbus_storage import records
 from radbus_storage.documents import Documents
 from radbus_storage.objects import ObjectStore
 
-from radbus_results.adapters.archives import ArchiveLimits, SeriesArchives
+from radbus_results.adapters.archives import ArchiveLimits, ArchivesPendingError, SeriesArchives
 from radbus_results.adapters.cases import CASE_INDEXES, Cases
 from radbus_results.adapters.inferences import INFERENCE_INDEXES, Inferences
 from radbus_results.adapters.others import OtherRecords
+from radbus_results.adapters.runs import Runs
+from radbus_results.domain.patient_key import PatientKeys
 from radbus_results.handlers.bodies import RefusalBody
 from radbus_results.handlers.facts import Recorder
-from radbus_results.handlers.inferences import CursorError, InferencesReader, inference_routes
+from radbus_results.handlers.inferences import InferencesReader, inference_routes
+from radbus_results.handlers.patients import PatientInferences, patient_routes
 from radbus_results.handlers.results import ResultsReader, result_routes
+from radbus_results.handlers.runs import RunResults, run_routes
+from radbus_results.handlers.segmentations import segmentation_routes
 from radbus_results.settings import ResultsSettings
 
 NAME = "results"
@@ -39,7 +44,8 @@ def create_app(settings: ResultsSettings) -> Service:
     objects = ObjectStore(settings.objects)
     cases = Cases(documents[records.CASES])
     inferences = Inferences(documents[records.INFERENCES])
-    others = OtherRecords(documents)
+    patient_keys = _patient_keys(settings)
+    others = OtherRecords(documents, patient_keys)
     relay = OutboxRelay(bus, [cases.collection, inferences.collection])
     recorder = Recorder(cases, inferences, others, relay=relay, teller=Teller(NAME))
     _subscribe(bus, recorder)
@@ -47,13 +53,17 @@ def create_app(settings: ResultsSettings) -> Service:
     def sign(key: str) -> str:
         return objects.presign(key, lifetime_s=settings.url_lifetime_s)
 
-    limits = ArchiveLimits(settings.archive_limit_bytes, settings.archives_at_once, settings.scratch_dir)
-    archives = SeriesArchives(documents[records.INSTANCES], objects, limits)
-    requires = Authenticator(documents, settings).requires
+    archives = SeriesArchives(documents[records.INSTANCES], objects, _archive_limits(settings))
+    authenticator = Authenticator(documents, settings)
+    requires, requires_secret = authenticator.requires, authenticator.requires_secret
+    runs = RunResults(Runs(documents), objects)
     api = _create_api()
     api.include_router(result_routes(ResultsReader(cases, inferences, others, sign=sign), requires))
     api.include_router(inference_routes(InferencesReader(inferences, archives, sign=sign), requires))
     api.include_router(login_routes(documents, settings))
+    api.include_router(patient_routes(PatientInferences(inferences, archives, patient_keys, sign), requires))
+    api.include_router(run_routes(runs, requires_secret))
+    api.include_router(segmentation_routes(runs, requires_secret))
     return Service(
         name=NAME,
         settings=settings,
@@ -63,6 +73,18 @@ def create_app(settings: ResultsSettings) -> Service:
         objects=objects,
         indexes=[(cases.collection, CASE_INDEXES), (inferences.collection, INFERENCE_INDEXES)],
         loops=[relay.run],
+        drain=[archives.close],
+    )
+
+
+def _patient_keys(settings: ResultsSettings) -> PatientKeys | None:
+    secret = settings.patient_key
+    return None if secret is None else PatientKeys(secret.get_secret_value().encode())
+
+
+def _archive_limits(settings: ResultsSettings) -> ArchiveLimits:
+    return ArchiveLimits(
+        settings.archive_limit_bytes, settings.archives_at_once, settings.scratch_dir, settings.archive_wait_s
     )
 
 
@@ -77,7 +99,7 @@ def _subscribe(bus: Bus, recorder: Recorder) -> None:
 def _create_api() -> FastAPI:
     api = create_api(NAME, description="Where a series stands, what was found, and the history of inferences.")
     api.add_exception_handler(TransientError, _away)
-    api.add_exception_handler(CursorError, _refused)
+    api.add_exception_handler(ArchivesPendingError, _pending)
     return api
 
 
@@ -87,5 +109,6 @@ async def _away(_: Request, __: Exception) -> JSONResponse:
     return JSONResponse(body.model_dump(), status_code=502, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
-async def _refused(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse(RefusalBody(message=str(error)).model_dump(), status_code=400)
+async def _pending(_: Request, error: Exception) -> JSONResponse:
+    body = RefusalBody(message=str(error))
+    return JSONResponse(body.model_dump(), status_code=503, headers={"Retry-After": str(RETRY_AFTER_S)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from radbus_runtime.settings import ServiceSettings
 
 
@@ -16,4 +16,12 @@ class ResultsSettings(ServiceSettings):
         default=2 * 1024**3, ge=1, description="A series with more bytes than this gets no archive."
     )
     archives_at_once: int = Field(default=2, ge=1, description="Archives of series in the making, a replica.")
+    archive_wait_s: float = Field(
+        default=45, gt=0, description="How long a reader waits for archives; then 503, and their making goes on."
+    )
+    patient_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Secret by which patients' ids are hashed; without it no inference is found by its patient.",
+    )
     scratch_dir: Path | None = Field(default=None, description="Where archives are made; by default the system's own.")

@@ -8,12 +8,13 @@ import re
 import tempfile
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+from radbus_contracts.errors import TransientError
 from radbus_storage.documents import Collection, Document
 from radbus_storage.errors import ObjectMissingError
 from radbus_storage.objects import ObjectStore
@@ -22,16 +23,24 @@ log = structlog.get_logger(__name__)
 
 _INSTANCE_LIMIT = 20_000
 _AT_A_TIME = 8
+_LOOKED_FOR_AT_ONCE = 8
+_UNDER_WAY_LIMIT = 1000
+_END_S = 5
 _ONLY = {"sop_instance_uid": 1, "object_key": 1, "size_bytes": 1, "sha256": 1}
+
+
+class ArchivesPendingError(TransientError):
+    """Archives are still in the making when a reader has waited for long enough; later they are there."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveLimits:
-    """What making archives may cost a replica."""
+    """What making archives may cost a replica, and how long a reader waits for them."""
 
     size_bytes: int
     at_once: int = 2
     folder: Path | None = None
+    wait_s: float = 45
 
 
 class SeriesArchives:
@@ -41,30 +50,68 @@ class SeriesArchives:
         self._instances = instances
         self._objects = objects
         self._limits = limits
+        self._looking = asyncio.Semaphore(_LOOKED_FOR_AT_ONCE)
         self._free = asyncio.Semaphore(limits.at_once)
+        self._under_way: dict[tuple[str, str], asyncio.Task[str | None]] = {}
 
-    async def key(self, institution: str, series_instance_uid: str) -> str | None:
-        """Return the object key of a series' archive, which is made if it is not there.
+    async def keys(self, institution: str, series_instance_uids: Iterable[str]) -> dict[str, str]:
+        """Return the object keys of series' archives, by series; those that are not there are made.
 
-        Returns:
-            None when the series has no instances, or more bytes than an archive may have.
+        A series without instances, or with more bytes than an archive may have, is left out.
+
+        Raises:
+            ArchivesPendingError: They are not all there in time; the making goes on without this reader.
         """
-        where = {"institution": institution, "series_instance_uid": series_instance_uid}
-        found = await self._instances.find(where, limit=_INSTANCE_LIMIT, only=_ONLY)
-        instances = sorted(found, key=lambda each: str(each["sop_instance_uid"]))
-        size_bytes = sum(each["size_bytes"] for each in instances)
-        if not instances or len(instances) == _INSTANCE_LIMIT or size_bytes > self._limits.size_bytes:
-            log.info("archive.refused", series_instance_uid=series_instance_uid, size_bytes=size_bytes)
-            return None
-        # The content is in the key: a late instance makes another archive, and an old one is never wrong.
-        content = hashlib.sha256("".join(f"{each['sop_instance_uid']}{each['sha256']}" for each in instances).encode())
-        key = f"{institution}/archives/{series_instance_uid}/{content.hexdigest()[:32]}.zip"
+        tasks = {uid: self._task(institution, uid) for uid in dict.fromkeys(series_instance_uids)}
+        if not tasks:
+            return {}
+        done, pending = await asyncio.wait(tasks.values(), timeout=self._limits.wait_s)
+        found = {uid: task.result() for uid, task in tasks.items() if task in done}
+        if pending:
+            raise ArchivesPendingError(f"Archives of {len(pending)} series are being made; please try again.")
+        return {uid: key for uid, key in found.items() if key is not None}
+
+    async def close(self) -> None:
+        """Give up what is being made; whoever asks next begins it again."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_END_S)
+
+    def _task(self, institution: str, series_instance_uid: str) -> asyncio.Task[str | None]:
+        own = institution, series_instance_uid
+        if own in self._under_way:
+            return self._under_way[own]
+        if len(self._under_way) >= _UNDER_WAY_LIMIT:
+            raise ArchivesPendingError(f"Archives of {_UNDER_WAY_LIMIT} series are being made; please try again.")
+        task = self._under_way[own] = asyncio.create_task(self._key(institution, series_instance_uid))
+        task.add_done_callback(lambda ended: self._ended(own, ended))
+        return task
+
+    def _ended(self, own: tuple[str, str], task: asyncio.Task[str | None]) -> None:
+        del self._under_way[own]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Said here, since the readers may have left.
+            log.info("archive.not_made", series_instance_uid=own[1], exc_info=error)
+
+    async def _key(self, institution: str, series_instance_uid: str) -> str | None:
+        async with self._looking:
+            where = {"institution": institution, "series_instance_uid": series_instance_uid}
+            found = await self._instances.find(where, limit=_INSTANCE_LIMIT, only=_ONLY)
+            instances = sorted(found, key=lambda each: str(each["sop_instance_uid"]))
+            size_bytes = sum(each["size_bytes"] for each in instances)
+            if not instances or len(instances) == _INSTANCE_LIMIT or size_bytes > self._limits.size_bytes:
+                log.info("archive.refused", series_instance_uid=series_instance_uid, size_bytes=size_bytes)
+                return None
+            key = f"{institution}/archives/{series_instance_uid}/{_content(instances)}.zip"
+            if await self._objects.keys(key, limit=1):
+                return key
         async with self._free:
             try:
-                if not await self._objects.keys(key, limit=1):
-                    await self._make(key, instances)
-            except ObjectMissingError:
-                log.exception("archive.not_made", series_instance_uid=series_instance_uid)
+                await self._make(key, instances)
+            except ObjectMissingError as error:
+                log.warning("archive.not_made", series_instance_uid=series_instance_uid, exc_info=error)
                 return None
         return key
 
@@ -93,6 +140,12 @@ class SeriesArchives:
             if isinstance(ended, BaseException):
                 raise ended
         await asyncio.to_thread(_append, archive, paths)
+
+
+def _content(instances: Iterable[Document]) -> str:
+    """Name a set of instances: a late one makes another archive, and an old one is never wrong."""
+    spelled = "".join(f"{each['sop_instance_uid']}{each['sha256']}" for each in instances)
+    return hashlib.sha256(spelled.encode()).hexdigest()[:32]
 
 
 def _entry_name(sop_instance_uid: str) -> str:

@@ -21,6 +21,7 @@ INFERENCE_INDEXES = (
     Index((("institution", 1), ("study_instance_uid", 1), *_NEWEST_FIRST)),
     Index((("institution", 1), ("series_instance_uids", 1), *_NEWEST_FIRST)),
     Index((("institution", 1), ("use_case", 1), ("subject_uid", 1), ("revision", 1))),
+    Index((("institution", 1), ("patient_key", 1), ("model.id", 1), *_NEWEST_FIRST)),
     OUTBOX_INDEX,
 )
 
@@ -37,6 +38,10 @@ class Search:
     triage: TriageStatus | None = None
     since: datetime | None = None
     until: datetime | None = None
+    patient_key: str | None = None
+    model_id: str | None = None
+    model_ids: tuple[str, ...] = ()  # that the reader may see; empty is any
+    current_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +121,21 @@ def _filter(search: Search) -> Document:
         "series_instance_uids": search.series_instance_uid,
         "model.version": search.version,
         "use_case": search.use_case,
+        "patient_key": search.patient_key,
+        "model.id": search.model_id,
         "triage": search.triage.value if search.triage else None,
         "completed_at": {
             name: value for name, value in (("$gte", search.since), ("$lt", search.until)) if value is not None
         },
     }
+    both: list[Document] = []
     if search.model is not None:
-        wanted["$and"] = [{"$or": [{"model.id": search.model}, {"model.name": search.model}]}]
-    return {name: value for name, value in wanted.items() if value}
+        both.append({"$or": [{"model.id": search.model}, {"model.name": search.model}]})
+    if search.model_ids:
+        both.append({"model.id": {"$in": list(search.model_ids)}})
+    if search.current_only:
+        both.append({"superseded_by": None})
+    return {name: value for name, value in {**wanted, "$and": both}.items() if value}
 
 
 def _document(inference: Inference, message: Outgoing) -> Document:
@@ -135,7 +147,8 @@ def _document(inference: Inference, message: Outgoing) -> Document:
 
 
 def _inference(found: Mapping[str, Any]) -> Inference:
-    values = {each.name: found[each.name] for each in fields(Inference) if each.name != "id"}
+    # What was recorded before there was a field has it not: those that came later have a default.
+    values = {each.name: found[each.name] for each in fields(Inference) if each.name in found}
     values |= {name: tuple(values[name]) for name in ("series_instance_uids", "measurements", "findings", "limits")}
     values["files"] = {kind: tuple(keys) for kind, keys in values["files"].items()}
     values["model"] = Model(**values["model"])

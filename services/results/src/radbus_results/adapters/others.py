@@ -16,6 +16,7 @@ from radbus_storage.documents import Document, Documents
 
 from radbus_results.domain.case import Intake, OnRequest, Undecided, UnderProcess, Unrouted
 from radbus_results.domain.inference import Context, Outcome
+from radbus_results.domain.patient_key import PatientKeys
 
 _STUDY_LIMIT = 1000
 _STATE = {"state": 1, "revision": 1, "study_instance_uid": 1, "series_instance_uid": 1}
@@ -46,7 +47,8 @@ class SeriesIntake:
 class OtherRecords:
     """Reads records of ingest, router, scheduler and workers; writes none."""
 
-    def __init__(self, documents: Documents) -> None:
+    def __init__(self, documents: Documents, patient_keys: PatientKeys | None = None) -> None:
+        self._patient_keys = patient_keys
         self._instances = documents[records.INSTANCES]
         self._series = documents[records.SERIES]
         self._studies = documents[records.STUDIES]
@@ -74,15 +76,24 @@ class OtherRecords:
         only = {"title": 1, "requested_at": 1}
         record = await self._jobs.find_one({"_id": job.job_id, "institution": institution}, only=only) or {}
         where = {"_id": identity.record_id(institution, job.series_instance_uids[0]), "institution": institution}
-        series = await self._series.find_one(where, only={"elements.StudyDate": 1}) or {}
-        date = series.get("elements", {}).get("StudyDate")
+        fields = {"elements.StudyDate": 1, "elements.PatientID": 1}
+        elements = (await self._series.find_one(where, only=fields) or {}).get("elements", {})
+        date = elements.get("StudyDate")
         return Context(
             institution=institution,
             completed_at=completed_at,
             requested_at=record.get("requested_at") or completed_at,
             title=record.get("title"),
             study_date=str(date) if date else None,
+            patient_key=self._patient_key(institution, elements.get("PatientID")),
         )
+
+    def _patient_key(self, institution: str, patient_id: object) -> str | None:
+        if self._patient_keys is None or patient_id is None:
+            return None
+        # A backslash within makes a list of what is one value here.
+        text = "\\".join(map(str, patient_id)) if isinstance(patient_id, list) else str(patient_id)
+        return self._patient_keys.of(institution, text)
 
     async def series(self, institution: str, series_instance_uid: str) -> SeriesIntake | None:
         """Read a series' record."""

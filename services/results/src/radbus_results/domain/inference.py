@@ -53,11 +53,12 @@ class Context:
     requested_at: datetime
     title: str | None = None
     study_date: str | None = None
+    patient_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inference:
-    """One result; `arrays` are object keys of label arrays, `files` object keys by kind."""
+    """One result; `arrays` are object keys of label arrays, `files` object keys by kind, `patient_key` a keyed hash."""
 
     id: str
     institution: str
@@ -86,6 +87,7 @@ class Inference:
     files: Mapping[str, tuple[str, ...]]
     triage: TriageStatus
     triage_reason: str | None
+    patient_key: str | None = None
     superseded_by: str | None = None
 
     @property

@@ -11,6 +11,7 @@ from radbus_contracts.errors import PermanentError
 from radbus_contracts.facts import JobCompletedV1
 
 from radbus_results.domain.inference import Context, Inference, Json, Model, Outcome
+from radbus_results.domain.judgements import flat
 from radbus_results.domain.triage import triage
 
 
@@ -43,6 +44,7 @@ def infer_from(job: JobCompletedV1, outcomes: Sequence[Outcome], context: Contex
         title=context.title or job.use_case,
         study_instance_uid=job.study_instance_uid,
         study_date=context.study_date,
+        patient_key=context.patient_key,
         series_instance_uids=job.series_instance_uids,
         subject_uid=job.subject_uid,
         revision=job.revision,
@@ -102,13 +104,10 @@ def _files(outcomes: Iterable[Outcome]) -> dict[str, tuple[str, ...]]:
 
 def _outputs(job: JobCompletedV1, outcomes: Sequence[Outcome]) -> dict[str, JsonValue]:
     """Put each value at its level: of the study, or of the one series that the use case looks at."""
-    names = [name for each in outcomes for name in each.values]
     outputs: dict[str, JsonValue] = {}
-    for each in outcomes:
-        for name, value in each.values.items():
-            output = name if names.count(name) == 1 else f"{each.task_id}_{name}"
-            at_level = value if job.subject_uid == job.study_instance_uid else {job.subject_uid: value}
-            outputs[output] = {job.study_instance_uid: at_level}
+    for name, value in flat({each.task_id: each.values for each in outcomes}):
+        at_level = value if job.subject_uid == job.study_instance_uid else {job.subject_uid: value}
+        outputs[name] = {job.study_instance_uid: at_level}
     return outputs
 
 

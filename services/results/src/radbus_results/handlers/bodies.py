@@ -1,4 +1,4 @@
-"""The bodies that clients read: those of the results API, and the Inference object."""
+"""The bodies that clients of the results API and of the inference API read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 Urls = dict[str, list[str]]
 
@@ -17,6 +17,10 @@ class ResultPart(BaseModel):
     report: str = Field(description="The finding in words; where the images cannot be judged, why.")
     files: Urls = Field(description="Pre-signed URLs by kind; a kind with none is absent.")
     values: dict[str, dict[str, JsonValue]] = Field(description="By task id, then by name.")
+    scores: dict[str, float] | None = Field(default=None, description="Numbers by name; absent where there are none.")
+    decisions: dict[str, bool] | None = Field(
+        default=None, description="What was judged present or absent, by name; absent where there is nothing."
+    )
     measurements: list[Mapping[str, JsonValue]]
     findings: list[Mapping[str, JsonValue]]
     limits: list[str] = Field(description="What could not be judged, in sentences.")
@@ -87,18 +91,36 @@ class RefusalBody(BaseModel):
     message: str
 
 
+class UnauthenticatedBody(BaseModel):
+    """401: no credentials, or none that is known."""
+
+    message: str
+    authenticated: bool = False
+
+
 class FailedBody(RefusalBody):
     """500: the job failed for good."""
 
     job: str
 
 
-class ModelBody(BaseModel):
+class DetailBody(BaseModel):
+    """Any refusal of the inference API."""
+
+    detail: str
+
+
+class NamedModel(BaseModel):
     """The machine that inferred."""
 
-    id: str
     name: str
     version: str
+
+
+class ModelBody(NamedModel):
+    """The same, with the id that it keeps over its versions."""
+
+    id: str
 
 
 class SeriesFile(BaseModel):
@@ -109,25 +131,37 @@ class SeriesFile(BaseModel):
     url: str | None = Field(description="Pre-signed; null where it was not asked for or cannot be made.")
 
 
-class StudyBody(BaseModel):
+class DatedStudy(BaseModel):
     """The study that the inference is about."""
 
-    study_instance_uid: str
     date: str | None
     files: list[SeriesFile]
 
 
-class InferenceBody(BaseModel):
-    """The Inference object."""
+class StudyBody(DatedStudy):
+    """The same, with its UID."""
 
-    id: str
-    job: str
-    model: ModelBody
-    study: StudyBody
+    study_instance_uid: str
+
+
+class PatientInferenceBody(BaseModel):
+    """The Inference object, with nothing beside what the inference API names."""
+
+    model: NamedModel
+    study: DatedStudy
     inputs: dict[str, JsonValue] = Field(description="By name, at the level at which a value holds.")
     outputs: dict[str, JsonValue] = Field(
         description="By name; a `*_segmentation_array` is a pre-signed URL of a .npz."
     )
+
+
+class InferenceBody(PatientInferenceBody):
+    """The Inference object, and all else that is recorded of it."""
+
+    model: ModelBody
+    study: StudyBody
+    id: str
+    job: str
     usecase: str
     usecase_version: int
     title: str
@@ -143,3 +177,25 @@ class InferenceBody(BaseModel):
     completed_at: datetime
     superseded_by: str | None
     disclaimer: str
+
+
+class InnerEyeFaultBody(BaseModel):
+    """Any fault of the inferencing API."""
+
+    code: str
+    detail: str
+    status: int
+    title: str
+    extra_details: str | None = Field(default=None, description="Only where there is more to say.")
+
+
+class SegmentationBody(BaseModel):
+    """How a run stands, in the words of the inferencing API."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    model_id: str = Field(serialization_alias="modelId")
+    segmentation_id: str = Field(serialization_alias="segmentationId")
+    status: Literal["pending", "running", "completed", "failed", "cancelled"]
+    progress: int = Field(ge=0, le=100, description="In percent.")
+    message: str

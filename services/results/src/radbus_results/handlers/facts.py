@@ -57,12 +57,16 @@ class Recorder:
 
     async def on_job_requested(self, event: Event[JobRequestedV1]) -> None:
         """Record that a job is under process."""
+        if not event.data.series_instance_uids:
+            return
         with _logged("case.job_recorded", job_id=event.data.job_id, revision=event.data.revision):
             await self._cases.record_requested(event)
 
     async def on_job_completed(self, event: Event[JobCompletedV1]) -> None:
         """Make the inference of a job, and tell of it."""
         fact = event.data
+        if not fact.series_instance_uids:  # a run on an uploaded archive: its result is read from the run
+            return
         with _logged("inference.recorded", job_id=fact.job_id, use_case=fact.use_case, revision=fact.revision) as line:
             outcomes = await self._others.outcomes(event.institution, fact)
             context = await self._others.context(event.institution, fact, completed_at=event.time)
@@ -82,6 +86,8 @@ class Recorder:
     async def on_job_failed(self, event: Event[JobFailedV1]) -> None:
         """Record that there will be no result, and tell of it."""
         fact = event.data
+        if not fact.series_instance_uids:
+            return
         with _logged("inference.failed", job_id=fact.job_id, use_case=fact.use_case, cancelled=fact.cancelled):
             message = self._failed(event)
             case_id = await self._cases.record_failed(event, message)

@@ -11,11 +11,15 @@ from radbus_contracts.notice import RESEARCH_USE_ONLY
 
 from radbus_results.domain.case import Failed
 from radbus_results.domain.inference import Inference
+from radbus_results.domain.judgements import decisions_of, scores_of
 from radbus_results.handlers.bodies import (
+    DatedStudy,
     FailedJob,
     InferenceBody,
     ModelBody,
+    NamedModel,
     OtherResult,
+    PatientInferenceBody,
     ResultBody,
     ResultPart,
     SeriesFile,
@@ -48,20 +52,14 @@ def result_body(
 
 def inference_body(inference: Inference, *, archives: Mapping[str, str], sign: Sign) -> InferenceBody:
     """Make the Inference object; `archives` are the object keys of series' archives."""
-    study = inference.study_instance_uid
-    files = [
-        SeriesFile(
-            study_instance_uid=study, series_instance_uid=uid, url=sign(archives[uid]) if uid in archives else None
-        )
-        for uid in inference.series_instance_uids
-    ]
+    study, files = inference.study_instance_uid, _series_files(inference, archives, sign)
     return InferenceBody(
         id=inference.id,
         job=inference.job_id,
         model=ModelBody(id=inference.model.id, name=inference.model.name, version=inference.model.version),
         study=StudyBody(study_instance_uid=study, date=inference.study_date, files=files),
         inputs=dict(inference.inputs),
-        outputs={**inference.outputs, **_arrays(inference, sign)},
+        outputs=_outputs(inference, sign),
         usecase=inference.use_case,
         usecase_version=inference.version,
         title=inference.title,
@@ -80,11 +78,23 @@ def inference_body(inference: Inference, *, archives: Mapping[str, str], sign: S
     )
 
 
+def patient_inference_body(inference: Inference, *, archives: Mapping[str, str], sign: Sign) -> PatientInferenceBody:
+    """Make the Inference object as the inference API's clients know it."""
+    return PatientInferenceBody(
+        model=NamedModel(name=inference.model.name, version=inference.model.version),
+        study=DatedStudy(date=inference.study_date, files=_series_files(inference, archives, sign)),
+        inputs=dict(inference.inputs),
+        outputs=_outputs(inference, sign),
+    )
+
+
 def _result_part(inference: Inference, sign: Sign) -> ResultPart:
     return ResultPart(
         report=inference.summary,
         files=_urls(inference.files, sign),
         values={task: dict(values) for task, values in inference.values.items() if values},
+        scores=scores_of(inference) or None,
+        decisions=decisions_of(inference) or None,
         measurements=list(inference.measurements),
         findings=list(inference.findings),
         limits=list(inference.limits),
@@ -115,6 +125,21 @@ def _triage(status: TriageStatus) -> Literal["Routine", "Critical"]:
 
 def _urls(files: Mapping[str, Sequence[str]], sign: Sign) -> Urls:
     return {name: [sign(key) for key in keys] for kind, keys in files.items() for name in _KINDS.get(kind, (kind,))}
+
+
+def _series_files(inference: Inference, archives: Mapping[str, str], sign: Sign) -> list[SeriesFile]:
+    return [
+        SeriesFile(
+            study_instance_uid=inference.study_instance_uid,
+            series_instance_uid=uid,
+            url=sign(archives[uid]) if uid in archives else None,
+        )
+        for uid in inference.series_instance_uids
+    ]
+
+
+def _outputs(inference: Inference, sign: Sign) -> dict[str, JsonValue]:
+    return {**inference.outputs, **_arrays(inference, sign)}
 
 
 def _arrays(inference: Inference, sign: Sign) -> dict[str, JsonValue]:

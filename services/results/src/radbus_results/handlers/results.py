@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import Annotated, Any, assert_never
+from typing import Annotated, assert_never
 
 import structlog
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends, Header, Path
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from radbus_contracts.errors import TransientError
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
 from radbus_runtime.http import id_for_log
 
@@ -35,20 +36,26 @@ from radbus_results.handlers.bodies import (
     ResultBody,
     UnderProcessBody,
 )
+from radbus_results.handlers.documented import REFUSALS, Answers, refusal
 from radbus_results.handlers.rendering import Sign, result_body
 
 log = structlog.get_logger(__name__)
+_UID_CHARACTERS = 128
 
-ANSWERS: dict[int | str, dict[str, Any]] = {
+ANSWERS: Answers = {
+    **REFUSALS,
     200: {"model": ResultBody, "description": "The result that matters most."},
     202: {"model": UnderProcessBody, "description": "Uploaded, not finished."},
     206: {"model": ResultBody, "description": "The right modality, but the images cannot be judged."},
     400: {"model": NotImplementedBody, "description": "No use case is for these images."},
-    404: {"model": RefusalBody, "description": "Unknown, or another institution's."},
-    409: {"model": RefusalBody, "description": "Computed only on request, and nobody asked."},
+    404: refusal("Unknown, or another institution's."),
+    409: refusal("Computed only on request, and nobody asked."),
     500: {"model": FailedBody, "description": "The job failed for good."},
-    502: {"model": RefusalBody, "description": "A store is away."},
 }
+
+
+class InferenceMissingError(TransientError):
+    """A case names a result that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +90,13 @@ class ResultsReader:
         self._others = others
         self._sign = sign
 
-    async def answer(self, institution: str, uid: str) -> tuple[int, BaseModel]:
-        """Return the status and the body for a UID."""
+    async def answer(self, principal: Principal, uid: str) -> tuple[int, BaseModel]:
+        """Return the status and the body for a UID.
+
+        Raises:
+            ForbiddenError: All results are of models that are not the caller's to read.
+        """
+        institution = principal.institution
         found = await self._find(institution, uid)
         if found is None:
             message = f"Resource with {UidKind.SERIES.value} {uid} is not yet uploaded!"
@@ -92,7 +104,7 @@ class ResultsReader:
         conclusion = conclude(await self._standings(institution, found))
         match conclusion:
             case Shown():
-                return await self._shown(institution, conclusion)
+                return await self._shown(principal, conclusion)
             case Waiting():
                 progress = await self._progress(institution, conclusion)
                 message = f"{found.name} is under process. Please check back in some time."
@@ -143,8 +155,14 @@ class ResultsReader:
     async def _decided(self, institution: str, standing: Standing) -> Standing:
         return await self._others.decide(institution, standing) if isinstance(standing, Undecided) else standing
 
-    async def _shown(self, institution: str, shown: Shown) -> tuple[int, ResultBody]:
-        inferences = await self._inferences.get_all(institution, [each.inference_id for each in shown.results])
+    async def _shown(self, principal: Principal, shown: Shown) -> tuple[int, ResultBody]:
+        wanted = [each.inference_id for each in shown.results]
+        found = await self._inferences.get_all(principal.institution, wanted)
+        if not found:
+            raise InferenceMissingError(f"expected an inference {wanted[0]}")
+        inferences = [each for each in found if not principal.models or each.model.id in principal.models]
+        if not inferences:
+            principal.require_model(found[0].model.id)
         body = result_body(inferences, failed=shown.failed, under_process=shown.under_process, sign=self._sign)
         return 200 if inferences[0].usable else 206, body
 
@@ -170,15 +188,15 @@ def result_routes(reader: ResultsReader, requires: Requires) -> APIRouter:
     @router.get("/results/{uid}", responses=ANSWERS, summary="The result of a series, an instance's series or a study.")
     @router.get("/results/v2/{uid}", responses=ANSWERS, summary="The same, by its other address.")
     async def results(
-        uid: str,
+        uid: Annotated[str, Path(max_length=_UID_CHARACTERS, description="Of a series, an instance or a study.")],
         principal: Principal = caller,
         source: Annotated[str | None, Header(description="Workspace; must be one of the token's.")] = None,
     ) -> JSONResponse:
         started = time.monotonic()
         principal.require_source(source)
-        status, body = await reader.answer(principal.institution, uid)
+        status, body = await reader.answer(principal, uid)
         duration_s = round(time.monotonic() - started, 4)
         log.info("results.answered", uid=id_for_log(uid), status=status, duration_s=duration_s)
-        return JSONResponse(body.model_dump(mode="json"), status_code=status)
+        return JSONResponse(body.model_dump(mode="json", exclude_none=True), status_code=status)
 
     return router

@@ -1,269 +1,31 @@
-"""The results service as a process of its own, on a real broker, database and object store."""
+"""Where a series stands and what was found, from facts that come in any order and twice."""
 
 from __future__ import annotations
 
 import asyncio
-import io
 import itertools
 import json
 import os
 import sys
-import zipfile
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, field
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import aio_pika
 import pytest
 import requests
-from aio_pika.abc import AbstractIncomingMessage
 from radbus_contracts.envelope import Event, Payload
-from radbus_contracts.facts import (
-    Dialect,
-    JobCompletedV1,
-    JobFailedV1,
-    JobRequestedV1,
-    Priority,
-    Scope,
-    SeriesCompletedV1,
-    SeriesUnroutedV1,
-    Source,
-    TaskOutcome,
-    TaskSpec,
-)
-from radbus_contracts.identity import inference_id, job_id, outcome_id, record_id
-from radbus_contracts.topology import (
-    EVENTS,
-    JOB_COMPLETED,
-    JOB_FAILED,
-    JOB_REQUESTED,
-    SERIES_COMPLETED,
-    SERIES_UNROUTED,
-    Fact,
-)
+from radbus_contracts.identity import inference_id, record_id
 from radbus_runtime.auth.tokens import create_token
-from radbus_runtime.events import Outgoing, Teller
 from radbus_storage import records
-from radbus_storage.documents import Documents
-from radbus_storage.objects import ObjectStore
 from radbus_storage.records import TOKENS
-from radbus_testing.programs import service_running, settings_of
 from radbus_testing.waiting import until
+
+from tests.integration.results.world import DEADLINE_S, INSTANCE, SERIES, STUDY
 
 pytestmark = pytest.mark.stack
 
-DEADLINE_S = 20
-STUDY, SERIES, INSTANCE = "1.2", "1.2.3", "1.2.3.4"
-SUBSCRIBER = Path(__file__).parents[2] / "examples" / "subscribers" / "critical_findings.py"
-
-
-@dataclass
-class World:
-    """The results service with what is around it: other services' records, messages, and clients."""
-
-    url: str
-    documents: Documents
-    objects: ObjectStore
-    exchange: aio_pika.abc.AbstractExchange
-    institution: str
-    headers: dict[str, str] = field(default_factory=dict)
-    heard: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-
-    def job(self, subject: str = SERIES, *, revision: int = 1, use_case: str = "qct", run: int = 1) -> str:
-        return job_id(
-            institution=self.institution,
-            use_case=use_case,
-            version=1,
-            subject_uid=subject,
-            revision=revision,
-            run=run,
-        )
-
-    def series_completed(self, series: str = SERIES, *, revision: int = 1) -> Outgoing:
-        source = Source(dialect=Dialect.C_STORE)
-        data = SeriesCompletedV1(
-            study_instance_uid=STUDY,
-            series_instance_uid=series,
-            revision=revision,
-            modality="CT",
-            instance_count=40,
-            source=source,
-        )
-        return self._tell(SERIES_COMPLETED, data)
-
-    def unrouted(self, series: str = SERIES, *, reason: str = "qct (modality: no)") -> Outgoing:
-        data = SeriesUnroutedV1(study_instance_uid=STUDY, series_instance_uid=series, revision=1, reason=reason)
-        return self._tell(SERIES_UNROUTED, data)
-
-    def requested(self, series: Sequence[str] = (SERIES,), **job: Any) -> Outgoing:
-        data = JobRequestedV1(
-            **self._job(series, **job),
-            use_case_version=1,
-            title="Chest CT",
-            scope=Scope.SERIES if len(series) == 1 else Scope.STUDY,
-            priority=Priority.ROUTINE,
-            tasks=(TaskSpec(id="lungs", machine="lung-ct"),),
-            run=job.get("run", 1),
-        )
-        return self._tell(JOB_REQUESTED, data)
-
-    def completed(self, series: Sequence[str] = (SERIES,), **job: Any) -> Outgoing:
-        fields = self._job(series, **job)
-        lungs = TaskOutcome(task_id="lungs", outcome_id=outcome_id(fields["job_id"], "lungs", 1))
-        data = JobCompletedV1(
-            **fields, use_case_version=1, outcomes=(lungs,), critical_when="lungs.emphysema_index > 25.0"
-        )
-        return self._tell(JOB_COMPLETED, data)
-
-    def failed(self, series: Sequence[str] = (SERIES,), *, cancelled: bool = False, **job: Any) -> Outgoing:
-        data = JobFailedV1(
-            **self._job(series, **job), task_id="lungs", reason="the worker was lost 3 times", cancelled=cancelled
-        )
-        return self._tell(JOB_FAILED, data)
-
-    async def publish(self, *messages: Outgoing) -> None:
-        for message in messages:
-            body = aio_pika.Message(message.body.encode(), message_id=message.id)
-            await self.exchange.publish(body, routing_key=message.routing_key)
-
-    async def store_outcome(self, job: str, *, index: float = 3.0, usable: bool = True, summary: str = "Fine.") -> None:
-        key = f"{self.institution}/derived/{job}/lungs/1"
-        for name in ("labels-lungs.npz", "1.png"):
-            await self.objects.put(f"{key}/{name}", b"bytes", size_bytes=5)
-        await self.documents[records.OUTCOMES].insert(
-            {
-                "_id": outcome_id(job, "lungs", 1),
-                "institution": self.institution,
-                "job_id": job,
-                "task_id": "lungs",
-                "attempt": 1,
-                "succeeded": True,
-                "machine": {"name": "lung-ct", "version": "1.0.0", "title": "Lung CT", "weights_sha256": None},
-                "summary": summary,
-                "usable": usable,
-                "values": {"emphysema_index": index},
-                "measurements": [{"name": "emphysema_index", "value": index, "unit": "%"}],
-                "findings": [],
-                "limits": ["Slices are thick."],
-                "inputs": {"pixel_spacing": {STUDY: {SERIES: [0.5, 0.5]}}},
-                "files": {"npz": [f"{key}/labels-lungs.npz"], "sc_png": [f"{key}/1.png"]},
-            }
-        )
-
-    async def store_job(self, job: str, *, requested_at: datetime, progress: float = 0) -> None:
-        tasks = [{"state": "running", "progress": progress}, {"state": "waiting", "progress": 0}]
-        await self.documents[records.JOBS].insert(
-            {
-                "_id": job,
-                "institution": self.institution,
-                "title": "Chest CT",
-                "requested_at": requested_at,
-                "tasks": tasks,
-            }
-        )
-
-    async def store_series(self, series: str = SERIES, *, state: str = "complete", revision: int = 1) -> None:
-        change = {
-            "institution": self.institution,
-            "study_instance_uid": STUDY,
-            "series_instance_uid": series,
-            "state": state,
-            "revision": revision,
-            "elements": {"StudyDate": "20260101"},
-        }
-        where = {"_id": record_id(self.institution, series)}
-        await self.documents[records.SERIES].update(where, {"$set": change}, upsert=True)
-
-    async def store_instance(self, sop_instance_uid: str = INSTANCE, *, data: bytes = b"an instance") -> None:
-        key = f"{self.institution}/instances/{sop_instance_uid}"
-        await self.objects.put(key, data, size_bytes=len(data))
-        await self.documents[records.INSTANCES].insert(
-            {
-                "_id": record_id(self.institution, sop_instance_uid),
-                "institution": self.institution,
-                "study_instance_uid": STUDY,
-                "series_instance_uid": SERIES,
-                "sop_instance_uid": sop_instance_uid,
-                "object_key": key,
-                "size_bytes": len(data),
-                "sha256": sop_instance_uid,
-            }
-        )
-
-    async def get(self, path: str, **options: Any) -> requests.Response:
-        headers = options.pop("headers", self.headers)
-        return await asyncio.to_thread(requests.get, f"{self.url}{path}", headers=headers, timeout=30, **options)
-
-    async def answered(self, status: int, uid: str = SERIES, *, triage: str | None = None) -> dict[str, Any]:
-        """Wait until a UID is answered with a status."""
-
-        async def asked() -> dict[str, Any] | None:
-            answer = await self.get(f"/results/{uid}")
-            body = answer.json()
-            right = answer.status_code == status and triage in (None, body.get("triage_status"))
-            return body if right else None
-
-        return await until(asked, timeout_s=DEADLINE_S, what="asked")
-
-    async def told(self, job: str) -> list[tuple[str, dict[str, Any]]]:
-        """Wait until something is told of a job's end; return all of it."""
-
-        async def heard() -> list[tuple[str, dict[str, Any]]] | None:
-            return [each for each in self.heard if each[1]["data"]["job_id"] == job] or None
-
-        return await until(heard, timeout_s=DEADLINE_S, what="heard")
-
-    async def listen(self, message: AbstractIncomingMessage) -> None:
-        event = json.loads(message.body)
-        if event["institution"] == self.institution:
-            self.heard.append((message.routing_key or "", event))
-
-    def _job(self, series: Sequence[str], **job: Any) -> dict[str, Any]:
-        subject = series[0] if len(series) == 1 else STUDY
-        return {
-            "job_id": self.job(subject, **job),
-            "use_case": job.get("use_case", "qct"),
-            "study_instance_uid": STUDY,
-            "series_instance_uids": tuple(series),
-            "subject_uid": subject,
-            "revision": job.get("revision", 1),
-        }
-
-    def _tell(self, fact: Fact, data: Payload) -> Outgoing:
-        return Teller("test").tell(fact, data, subject="test", institution=self.institution)
-
-
-@pytest.fixture(scope="module")
-def results(stack, tmp_path_factory) -> Iterator[str]:
-    """The service's address."""
-    environment = {**stack.environment(), "RADBUS_ARCHIVE_LIMIT_BYTES": "100000"}
-    log = tmp_path_factory.mktemp("results") / "results.log"
-    with service_running("results", environment, port=stack.layout.port("results"), log=log) as url:
-        yield url
-
-
-@pytest.fixture
-async def world(stack, results, institution) -> AsyncIterator[World]:
-    environment = stack.environment()
-    settings = settings_of(environment)
-    documents, objects = Documents(settings.documents), ObjectStore(settings.objects)
-    token = await create_token(documents[TOKENS], institution=institution, name="test", sources=("ward",))
-    connection = await aio_pika.connect(environment["RADBUS_AMQP_URL"])
-    async with connection:
-        channel = await connection.channel()
-        exchange = await channel.get_exchange(EVENTS)
-        headers = {"Authorization": f"Token {token}"}
-        world = World(results, documents, objects, exchange, institution, headers)
-        queue = await channel.declare_queue(exclusive=True)
-        await queue.bind(exchange, "inference.#")
-        await queue.consume(world.listen, no_ack=True)
-        yield world
-    objects.close()
-    documents.close()
-
-
+SUBSCRIBER = Path(__file__).parents[3] / "examples" / "subscribers" / "critical_findings.py"
 ORDERS = list(itertools.permutations(("series_completed", "requested", "completed")))
 
 
@@ -577,82 +339,6 @@ async def test_a_job_on_the_whole_study_answers_for_each_of_its_series(world):
         assert len(body["results"]) == 1
 
 
-async def test_the_inference_object_has_inputs_outputs_and_an_archive_of_the_series(world):
-    await world.store_series()
-    for number in range(20):
-        await world.store_instance(f"1.2.3.{number}", data=b"instance %d" % number)
-    await world.store_outcome(world.job())
-    await world.publish(world.completed())
-    await world.answered(200)
-
-    body = (await world.get(f"/inferences/{inference_id(world.job())}")).json()
-    again = (await world.get(f"/inferences/{inference_id(world.job())}")).json()
-    archive = await asyncio.to_thread(requests.get, body["study"]["files"][0]["url"], timeout=10)
-    array = await asyncio.to_thread(
-        requests.get, body["outputs"]["lungs_segmentation_array"][STUDY][SERIES], timeout=10
-    )
-
-    assert (body["model"]["name"], body["model"]["version"], body["study"]["date"]) == ("lung-ct", "1.0.0", "20260101")
-    assert body["inputs"] == {"pixel_spacing": {STUDY: {SERIES: [0.5, 0.5]}}}
-    assert body["outputs"]["emphysema_index"] == {STUDY: {SERIES: 3.0}}
-    assert array.content == b"bytes"
-    with zipfile.ZipFile(io.BytesIO(archive.content)) as entries:
-        assert sorted(entries.namelist()) == sorted(f"1.2.3.{number}.dcm" for number in range(20))
-        assert entries.read("1.2.3.7.dcm") == b"instance 7"
-    assert again["study"]["files"][0]["url"].partition("?")[0] == body["study"]["files"][0]["url"].partition("?")[0]
-    assert len(await world.objects.keys(f"{world.institution}/archives/", limit=10)) == 1
-
-
-async def test_a_series_larger_than_the_limit_has_no_archive(world):
-    await world.store_instance(data=bytes(100_001))
-    await world.store_outcome(world.job())
-    await world.publish(world.completed())
-    await world.answered(200)
-
-    body = (await world.get(f"/inferences/{inference_id(world.job())}")).json()
-
-    assert body["study"]["files"] == [{"study_instance_uid": STUDY, "series_instance_uid": SERIES, "url": None}]
-
-
-async def test_pages_of_inferences_hold_each_one_once_newest_first(world):
-    series = [f"1.2.{number}" for number in range(7)]
-    for each in series:
-        await world.store_outcome(world.job(each), index=50.0 if each == "1.2.5" else 1.0)
-        await world.publish(world.completed((each,)))
-        await world.told(world.job(each))
-
-    pages, path = [], "/inferences?limit=3"
-    while path:
-        answer = await world.get(path)
-        pages.append(answer.json())
-        path = answer.links.get("next", {}).get("url", "").removeprefix(world.url)
-
-    found = [each["study"]["files"][0]["series_instance_uid"] for page in pages for each in page]
-    assert [len(page) for page in pages] == [3, 3, 1]
-    assert found == list(reversed(series))
-
-
-async def test_inferences_are_found_by_what_they_are_of(world):
-    for each, index in (("1.2.1", 1.0), ("1.2.2", 50.0)):
-        await world.store_outcome(world.job(each), index=index)
-        await world.publish(world.completed((each,)))
-        await world.told(world.job(each))
-    first = (await world.get("/inferences?series=1.2.1")).json()[0]
-
-    async def count(**asked: str) -> int:
-        return len((await world.get("/inferences", params=asked)).json())
-
-    assert await count(study=STUDY) == 2
-    assert await count(study="9") == 0
-    assert await count(series="1.2.2") == 1
-    assert await count(triage="Critical") == await count(triage="routine") == 1
-    assert await count(model="lung-ct") == await count(model=first["model"]["id"], version="1.0.0") == 2
-    assert await count(version="9") == await count(usecase="qer") == 0
-    assert await count(since=first["completed_at"]) == 2
-    assert await count(until=first["completed_at"]) == 0
-    assert (await world.get("/inferences?cursor=nonsense")).status_code == 400
-
-
 async def test_the_example_subscriber_prints_critical_findings_only(world, stack):
     environment = {**os.environ, **stack.environment()}
     critical = "1.2.77"
@@ -683,3 +369,27 @@ async def test_no_patient_data_is_in_what_is_told(world):
     event = Event[Payload].parse(json.dumps(told[0][1]).encode())
     assert event.subject == inference_id(world.job())
     assert "Jane" not in json.dumps(told)
+
+
+async def test_a_job_on_an_uploaded_archive_makes_no_case_no_inference_and_no_error(world, results_log):
+    archive = {
+        "use_case": "inner-eye",
+        "study_instance_uid": "",
+        "series_instance_uids": (),
+        "subject_uid": str(uuid.uuid4()),
+        "revision": 1,
+    }
+    requested, completed, failed = (
+        message(job_id=str(uuid.uuid4()), **archive)
+        for message in (world.archive_requested, world.archive_completed, world.archive_failed)
+    )
+
+    await world.store_outcome(world.job())
+    await world.publish(requested, completed, failed, world.requested(), world.failed(), world.completed())
+    await world.answered(200)  # each queue was read in order
+
+    own = {"institution": world.institution}
+    assert await world.documents[records.CASES].count(own) == await world.documents[records.INFERENCES].count(own) == 1
+    lines = [json.loads(line) for line in results_log.read_text().splitlines()]
+    ids = {requested.id, completed.id, failed.id}
+    assert not [line for line in lines if line["level"] != "info" and line.get("message_id") in ids]
