@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import pydicom
 import pytest
 from pydicom.uid import generate_uid
 from radbus_cli.tokens import create_in
@@ -14,6 +16,8 @@ from radbus_testing.phantom_dicom import PhantomHeader, phantom_instances
 from radbus_testing.waiting import eventually
 
 from tests.conftest import Hospital, Series
+from tests.contract.documents import Owned
+from tests.contract.innereye_gateway import archive
 from tests.contract.users import User, register
 from tests.contract.wire import ask
 
@@ -132,3 +136,28 @@ def new_user(radbus, tmp_path_factory) -> Callable[..., User]:
         return register(radbus, folder, f"user-{uuid.uuid4().hex[:10]}", institution, models)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def owned(north, judged, new_series) -> Owned:
+    """Say what north has: a study with its job and inference, and a run of the inferencing API."""
+    (job,) = [job for job in north.jobs() if judged.uid in job["series_instance_uids"]]
+    (inference,) = ask(north.stack, "GET", f"/inferences?series={judged.uid}", headers=north.headers).json()
+    body = archive({"ct": new_series(3).instances})
+    start = ask(
+        north.stack,
+        "POST",
+        "/v1/model/start/PassThroughModel:1729",
+        headers={"API_AUTH_SECRET": north.token},
+        body=body,
+    )
+    read = [pydicom.dcmread(io.BytesIO(each), stop_before_pixels=True) for each in judged.instances]
+    return Owned(
+        study=judged.study,
+        series=judged.uid,
+        instances=tuple(str(ds.SOPInstanceUID) for ds in read),
+        job=job["id"],
+        inference=inference["id"],
+        run=start.body.decode(),
+        patient_id=str(read[0].PatientID),
+    )

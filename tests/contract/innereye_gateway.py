@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import io
-import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import pydicom
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from radbus_cli.local.stack import LocalStack
+from radbus_testing.waiting import eventually
 
 from tests.contract.addresses import url
 
@@ -104,8 +104,8 @@ class Gateway:
 
     def result(self, run_id: str, *, every_s: float = 0.2, timeout_s: float = 60) -> bytes:
         """Poll at once and then again and again, until there is a zip of exactly one entry; return that entry."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
+
+        def entry() -> bytes | None:
             self.polls += 1
             status, headers, answer = self._ask("GET", f"/v1/model/results/{run_id}")
             if status == 200:
@@ -116,8 +116,9 @@ class Gateway:
                 raise FatalError(f"results: 202 with the body {answer!r}")
             if headers.get("content-type") not in (None, "text/html; charset=utf-8"):
                 raise FatalError(f"results: 202 with {headers.get('content-type')!r}")
-            time.sleep(every_s)
-        raise FatalError(f"no result in {timeout_s:.0f} s")
+            return None
+
+        return eventually(entry, timeout_s=timeout_s, every_s=every_s, what=f"result of the run {run_id}")
 
     def _ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, str], bytes]:
         for _ in range(1 + _RETRIES_OF_503):

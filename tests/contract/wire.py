@@ -51,8 +51,20 @@ def ask(
     headers: Mapping[str, str] | None = None,
     body: bytes | Iterable[bytes] | None = None,
 ) -> Answer:
+    """Ask radbus for a path; see `ask_address`."""
+    return ask_address(method, url(stack, path), headers=headers, body=body)
+
+
+def ask_address(
+    method: str,
+    address: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | Iterable[bytes] | None = None,
+) -> Answer:
     """Send a request with these headers, spelled as given, and Host; a body of several pieces goes in chunks."""
-    where = urlsplit(url(stack, path))
+    where = urlsplit(address)
+    path = f"{where.path}?{where.query}" if where.query else where.path
     connection = http.client.HTTPConnection(where.netloc, timeout=TIMEOUT_S)
     try:
         chunked = body is not None and not isinstance(body, bytes)
