@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import ChannelNotFoundEntity
-from pydantic import SecretStr
 from radbus_contracts import topology
 from radbus_contracts.envelope import Event
 from radbus_contracts.errors import PermanentError, TransientError
@@ -27,6 +25,7 @@ from radbus_runtime.settings import ServiceSettings
 from radbus_runtime.settlement import REASON_HEADER, RETRIES_HEADER
 from radbus_storage.documents import Documents
 from radbus_testing.programs import settings_of
+from radbus_testing.proxy import Proxy, proxied
 from radbus_testing.waiting import until
 from structlog.testing import capture_logs
 
@@ -163,12 +162,12 @@ async def test_an_order_to_a_pool_that_nobody_declared_is_not_lost(settings, que
     assert unrouted.message_id == message.id
 
 
-async def test_a_publish_to_a_broker_that_is_gone_ends_in_bounded_time(settings, queue):
-    async with freezable(settings) as (through, freeze):
+async def test_a_publish_to_a_broker_that_is_gone_ends_in_bounded_time(stack, queue):
+    with freezable(stack.environment()) as (through, proxy):
         bus = Bus(through)
         await bus.start()
 
-        freeze.set()
+        proxy.pause()
         with pytest.raises(BusUnavailableError):
             await asyncio.wait_for(bus.publish(fact(queue)), 10)
 
@@ -176,13 +175,13 @@ async def test_a_publish_to_a_broker_that_is_gone_ends_in_bounded_time(settings,
         await asyncio.wait_for(asyncio.shield(bus.stop()), 30)
 
 
-async def test_a_service_whose_broker_is_frozen_ends_in_bounded_time(settings, queue):
-    async with freezable(settings) as (through, freeze):
+async def test_a_service_whose_broker_is_frozen_ends_in_bounded_time(stack, queue):
+    with freezable(stack.environment()) as (through, proxy):
         bus = Bus(through)
         bus.subscribe(queue, SeriesUnroutedV1, lambda _: asyncio.sleep(0))
         await bus.start()
 
-        freeze.set()
+        proxy.pause()
 
         await asyncio.wait_for(bus.stop_consuming(), 10)
         await asyncio.wait_for(bus.stop(), 10)
@@ -244,21 +243,11 @@ async def test_what_a_crash_left_in_an_outbox_is_sent_by_the_sweep_and_taken_out
     documents.close()
 
 
-@asynccontextmanager
-async def freezable(settings: ServiceSettings) -> AsyncIterator[tuple[ServiceSettings, asyncio.Event]]:
-    """Give settings that lead to the broker through a proxy, and the event from which on nothing passes."""
-    freeze = asyncio.Event()
-
-    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream = await asyncio.open_connection(target.hostname, target.port)
-        pipes = [_pipe(reader, upstream[1], freeze), _pipe(upstream[0], writer, freeze)]
-        await asyncio.gather(*pipes, return_exceptions=True)
-
-    target = urlsplit(settings.amqp_url.get_secret_value())
-    proxy = await asyncio.start_server(forward, "127.0.0.1", 0)
-    port = proxy.sockets[0].getsockname()[1]
-    yield settings.model_copy(update={"amqp_url": _with_port(settings, port)}), freeze
-    proxy.close()
+@contextmanager
+def freezable(environment: Mapping[str, str]) -> Iterator[tuple[ServiceSettings, Proxy]]:
+    """Give settings that lead to the broker through a proxy."""
+    with proxied(environment, "RADBUS_AMQP_URL") as (proxy, through):
+        yield settings_of(through), proxy
 
 
 async def _waited(lines: list[MutableMapping[str, Any]]) -> bool | None:
@@ -276,15 +265,3 @@ async def _consumers(channel: AbstractChannel, name: str, *, at_least: int) -> i
         return count if count >= at_least else None
 
     return await until(ask, timeout_s=15, what=f"consumer of {name}")
-
-
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stop: asyncio.Event) -> None:
-    while data := await reader.read(65536):
-        if not stop.is_set():
-            writer.write(data)
-            await writer.drain()
-
-
-def _with_port(settings: ServiceSettings, port: int):
-    target = urlsplit(settings.amqp_url.get_secret_value())
-    return SecretStr(target._replace(netloc=f"{target.username}:{target.password}@127.0.0.1:{port}").geturl())

@@ -16,14 +16,14 @@ from faststream import AckPolicy
 from faststream.exceptions import FastStreamException
 from faststream.rabbit import Channel, RabbitBroker, RabbitExchange, RabbitMessage, RabbitQueue
 from faststream.rabbit.subscriber import RabbitSubscriber
-from pydantic import ValidationError
 from radbus_contracts.envelope import CONTENT_TYPE, Event, Payload
-from radbus_contracts.errors import PermanentError, TransientError
+from radbus_contracts.errors import TransientError
 from radbus_contracts.topology import Queue
 
 from radbus_runtime import metrics
 from radbus_runtime.declare import declare_topology
 from radbus_runtime.events import Outgoing
+from radbus_runtime.reading import read_event
 from radbus_runtime.settings import ServiceSettings
 from radbus_runtime.settlement import Settlement
 
@@ -38,10 +38,6 @@ _HEARTBEAT_S = 10
 
 class BusUnavailableError(TransientError):
     """The broker did not confirm in time, or is away. The message may have been published all the same."""
-
-
-class MessageInvalidError(PermanentError):
-    """A message is not of the form that its queue is for."""
 
 
 class Bus:
@@ -72,11 +68,7 @@ class Bus:
         """Give every message of a queue to a handler; at most `prefetch` of them at a time."""
 
         async def consume(message: RabbitMessage) -> None:
-            try:
-                event = Event[payload].parse(message.body)  # type: ignore[valid-type]
-            except ValidationError as error:
-                raise MessageInvalidError(f"expected a CloudEvent with {payload.__name__}: {_faults(error)}") from None
-            await handler(event)
+            await handler(read_event(message, payload))
 
         self._queues.append(queue)
         settle = Settlement(queue, consume, self._copy)
@@ -286,10 +278,3 @@ def _reconnected(_: AbstractRobustConnection | None) -> None:
 async def _whole(message: RabbitMessage) -> RabbitMessage:
     """Decode nothing: the handler gets the message itself, so that what cannot be read is settled like the rest."""
     return message
-
-
-def _faults(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(str(part) for part in fault['loc'])}: {fault['type']}"
-        for fault in error.errors(include_input=False, include_url=False, include_context=False)[:5]
-    )

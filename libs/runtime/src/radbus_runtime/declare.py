@@ -16,6 +16,9 @@ _HOLDING: dict[str, FieldValue] = {
     "x-max-length": topology.QUEUE_LENGTH_LIMIT,
     "x-overflow": "reject-publish",
 }
+# To look at a dead letter is a delivery, and RabbitMQ 4 drops what was delivered 20 times unless a limit is given.
+# Not -1, which is no limit there: 3.10 takes it, and drops everything at the first look.
+_DEAD: dict[str, FieldValue] = {**_HOLDING, "x-delivery-limit": 1_000_000_000}
 
 
 async def declare_topology(channel: AbstractChannel, pools: Iterable[str] = ()) -> None:
@@ -51,7 +54,7 @@ async def _declare_retry_step(channel: AbstractChannel, step_s: int) -> None:
 
 
 async def _declare_queue(channel: AbstractChannel, queue: Queue) -> None:
-    await channel.declare_queue(queue.dead, durable=True, arguments=_HOLDING)
+    await channel.declare_queue(queue.dead, durable=True, arguments=_DEAD)
     arguments: dict[str, FieldValue] = {
         **_HOLDING,
         "x-delivery-limit": topology.DELIVERY_LIMIT,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Protocol
 
 import structlog
@@ -14,14 +15,11 @@ from radbus_contracts.errors import PermanentError, ServerAwayError
 from radbus_contracts.topology import RETRY_STEPS_S, Queue, retry_exchange
 
 from radbus_runtime import metrics
+from radbus_runtime.headers import DIED_AT_HEADER, QUEUE_HEADER, REASON_HEADER, RETRIES_HEADER
 from radbus_runtime.logs import describe
 from radbus_runtime.tracing import continued
 
 log = structlog.get_logger(__name__)
-
-RETRIES_HEADER = "x-radbus-retries"
-REASON_HEADER = "x-radbus-reason"
-QUEUE_HEADER = "x-radbus-queue"
 
 # A server may be away for longer than the ladder is; what is dead then needs an operator, and no message is at fault.
 _TRIES_WHILE_AWAY = 24 * 3600 // RETRY_STEPS_S[-1]
@@ -95,6 +93,7 @@ class Settlement:
         step_s = _next_step_s(error, retries)
         if step_s is None:
             log.error("message.gave_up", retries=retries, exc_info=error)
+            headers[DIED_AT_HEADER] = datetime.now(UTC).isoformat(timespec="seconds")
             await self._copy_to(message, exchange="", routing_key=self._queue.dead, headers=headers)
             return "dead"
         if self._queue.expires_s is not None:
