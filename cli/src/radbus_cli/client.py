@@ -67,7 +67,7 @@ class Client:
 
     def compute(self, uid: str, *, recompute: bool) -> Answer:
         """Ask for the computation of a series, study or an instance's series."""
-        return self._ask("POST", "router", f"/compute/{quote(uid, safe='')}", json={"recompute": recompute})
+        return self._ask("POST", f"/compute/{quote(uid, safe='')}", json={"recompute": recompute})
 
     def jobs(self, query: Mapping[str, str]) -> Answer:
         """List jobs."""
