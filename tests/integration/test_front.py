@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import socket
 import subprocess
 import threading
@@ -85,6 +87,8 @@ def serving(app, port: int) -> Iterator[None]:
 @contextmanager
 def nginx(layout: Layout) -> Iterator[Path]:
     """Run nginx as the local stack does, and give its log."""
+    if shutil.which("nginx") is None and not os.environ.get("CI"):
+        pytest.skip("nginx is not installed: run `make install`")
     program, log = front(layout), layout.root / "front.log"
     program.folder.mkdir(parents=True)
     write_front_files(layout)

@@ -191,6 +191,17 @@ def test_a_killed_server_comes_back_by_itself_when_a_restart_is_asked_for(stack:
     wait_until(lambda: next(e.ready and e.pid != before for e in stack.status() if e.name == "s3"))
 
 
+def test_the_front_is_started_and_stopped_like_the_rest_and_would_be_found_after_a_crash(stack: LocalStack):
+    stack.start("front")
+    stack.wait_until_ready("front")
+    front = next(each for each in stack.status() if each.name == "front")
+    found = living_processes(stack.layout.root)
+    stack.stop("front")
+
+    assert front.pid in found
+    assert listening_ports(front.port, front.port) == set()
+
+
 def test_a_frozen_server_is_not_ready(stack: LocalStack):
     stack.kill("rabbitmq", signal.SIGSTOP)
 
