@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Unpack
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Unpack
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from radbus_cli.console import Json, console, print_json
+from radbus_cli.callers import Models, RateLimit, Scopes, print_records, rights, rights_shown
+from radbus_cli.console import Json, print_json
 from radbus_cli.database import in_database, with_documents
 
 if TYPE_CHECKING:
@@ -20,13 +19,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Tokens of institutions.")
 
-Scopes = Annotated[
-    list[str] | None, typer.Option("--scope", help="What it may do: store, read or compute; all, if none is given.")
-]
-Models = Annotated[
-    list[str] | None, typer.Option("--model", help="A model whose inferences it may read; any, if none is given.")
-]
-RateLimit = Annotated[str | None, typer.Option(help="A limit of its own, such as 600/minute.")]
 TokenId = Annotated[str, typer.Argument(help="The id that `radbus tokens list` shows.")]
 _SECRET_READ = 8192
 
@@ -81,16 +73,13 @@ def list_all(
             "institution": record["institution"],
             "name": record["name"],
             **rights_shown(record),
-            "created": time_shown(record["created_at"]),
-            "expires": time_shown(record["expires_at"]),
-            "last_used": time_shown(record.get("last_used_at")),
+            "created": record["created_at"],
+            "expires": record["expires_at"],
+            "last_used": record.get("last_used_at"),
         }
         for record in found
     ]
-    if as_json:
-        print_json(shown)
-        return
-    print_table(shown, never=("expires", "last_used"))
+    print_records(shown, never=("expires", "last_used"), as_json=as_json)
 
 
 @app.command()
@@ -137,40 +126,6 @@ async def create_in(
     )
 
 
-def rights(scope: list[str] | None, model: list[str] | None, rate_limit: str | None) -> Rights:
-    """Return what the options give to a token or a user."""
-    from radbus_runtime.auth.principal import ALL_SCOPES, AccessScope
-
-    try:
-        scopes = frozenset(map(AccessScope, scope)) if scope else ALL_SCOPES
-    except ValueError as error:
-        raise typer.BadParameter("expected store, read or compute", param_hint="--scope") from error
-    return {"scopes": scopes, "models": tuple(model or ()), "rate_limit": rate_limit}
-
-
-def rights_shown(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a token or a user may do, as the commands show it."""
-    from radbus_runtime.auth.rights import rights_of
-
-    had = rights_of(record)
-    lists = {"scopes": sorted(had["scopes"]), "sources": list(had["sources"]), "models": list(had["models"])}
-    return {**lists, "rate_limit": had["rate_limit"]}
-
-
-def print_table(rows: list[dict[str, Any]], *, never: tuple[str, ...] = ()) -> None:
-    """Print records for a person; in the columns of `never`, that is what nothing means."""
-    if not rows:
-        console.print("there are none")
-        return
-    table = Table(*(name.replace("_", " ") for name in rows[0]))
-    for row in rows:
-        cells = (", ".join(cell) if isinstance(cell, list) else cell for cell in row.values())
-        table.add_row(
-            *(escape(cell or ("never" if name in never else "")) for name, cell in zip(row, cells, strict=True))
-        )
-    console.print(table)
-
-
 def _print_new(token: str, more: dict[str, str], *, shown: bool, as_json: bool) -> None:
     from radbus_runtime.auth.tokens import ID_LENGTH, digest
 
@@ -179,8 +134,3 @@ def _print_new(token: str, more: dict[str, str], *, shown: bool, as_json: bool) 
         print_json({"id": token_id, **({"token": token} if shown else {}), **more})
     else:
         typer.echo(token if shown else token_id)
-
-
-def time_shown(value: datetime | None) -> str | None:
-    """Return a time as the commands show it."""
-    return None if value is None else value.astimezone(UTC).isoformat(timespec="seconds")

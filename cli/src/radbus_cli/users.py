@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from radbus_cli.console import Json, print_json
+from radbus_cli.callers import Models, RateLimit, Scopes, print_records, rights, rights_shown
+from radbus_cli.console import Json
 from radbus_cli.database import in_database
-from radbus_cli.tokens import Models, RateLimit, Scopes, print_table, rights, rights_shown, time_shown
 
 if TYPE_CHECKING:
     from radbus_storage.documents import Documents
@@ -66,14 +66,11 @@ def list_all(
             "key": fingerprint(record["public_key"]),
             "issuer": record["issuer"],
             **rights_shown(record),
-            "created": time_shown(record["created_at"]),
+            "created": record["created_at"],
         }
         for record in found
     ]
-    if as_json:
-        print_json(shown)
-        return
-    print_table(shown)
+    print_records(shown, as_json=as_json)
 
 
 @app.command()

@@ -13,6 +13,8 @@ from radbus_storage.settings import DocumentSettings, ObjectSettings
 from radbus_runtime.auth.rate_limits import RateLimitFormError, parse_rate_limit
 from radbus_runtime.auth.signed import ASYMMETRIC
 
+ACCESS_KEY_LENGTH = 32  # RFC 7518, 3.2: as long as the digest
+
 S = TypeVar("S", bound="ServiceSettings")
 
 
@@ -58,8 +60,8 @@ class ServiceSettings(BaseSettings):
     )
     access_key: SecretStr | None = Field(
         default=None,
-        min_length=32,
-        description="Secret that access tokens of users are signed with; without it nobody can log in.",
+        description="Secret, 32 characters or more and the same for all services, that access tokens of users are "
+        "signed with; without it nobody can log in.",
     )
     access_lifetime_s: int = Field(default=3600, ge=60, le=24 * 3600, description="How long an access token holds.")
     oidc_issuer: str | None = Field(
@@ -93,6 +95,13 @@ class ServiceSettings(BaseSettings):
             parse_rate_limit(value)
         except RateLimitFormError as error:
             raise ValueError(str(error)) from error
+        return value
+
+    @field_validator("access_key")
+    @classmethod
+    def _is_long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < ACCESS_KEY_LENGTH:
+            raise ValueError(f"expected at least {ACCESS_KEY_LENGTH} characters")
         return value
 
     @field_validator("oidc_audience")

@@ -14,7 +14,7 @@ from radbus_contracts.errors import PermanentError
 
 from radbus_runtime.auth.principal import Principal, RateLimitedError
 
-_CALLERS_LIMIT: Final = 100_000
+_CALLERS_LIMIT: Final = 10_000  # above it all counts begin anew; each request looks through them
 
 
 class RateLimitFormError(PermanentError):
