@@ -21,7 +21,7 @@ def inferences(hospital, uid: str, *, count: int) -> list[dict[str, Any]]:
     """Wait for so many results of a series, the newest first."""
 
     def enough() -> list[dict[str, Any]] | None:
-        found = hospital.get("results", "/inferences", series=uid).json()
+        found = hospital.get("/inferences", series=uid).json()
         return found if len(found) >= count else None
 
     return eventually(enough, timeout_s=60, what=f"{count} inferences")

@@ -15,12 +15,15 @@ from uuid import uuid4
 import aio_pika
 import pytest
 import requests
+import schemathesis
 from aio_pika.abc import AbstractIncomingMessage
 from dicomweb_client.api import DICOMwebClient
+from hypothesis import HealthCheck, given, settings
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from radbus_cli.tokens import create_in
 from radbus_contracts.identity import record_id
 from radbus_contracts.topology import EVENTS
 from radbus_runtime.auth.tokens import create_token
@@ -30,6 +33,12 @@ from radbus_storage.objects import ObjectStore
 from radbus_storage.records import TOKENS
 from radbus_testing.programs import service_running, settings_of
 from radbus_testing.waiting import until
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 pytestmark = pytest.mark.stack
 
@@ -281,5 +290,36 @@ async def test_real_and_broken_files_sent_all_at_once_each_get_an_answer(world, 
     assert stow.status_code == 202
     assert stow.headers["Content-Type"] == "application/dicom+json"
     assert len(payload.ReferencedSOPSequence) + len(payload.FailedSOPSequence) == len(files)
-    stored = await world.documents[records.INSTANCES].count({"institution": world.institution})
-    assert stored == sum(message["created"] for message in messages.values())
+    stored = await world.documents[records.INSTANCES].find({"institution": world.institution}, limit=len(files))
+    assert len(stored) == sum(message["created"] for message in messages.values())
+    assert {await world.objects.get(each["object_key"]) for each in stored} <= set(contents)
+
+
+ANSWERS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+@schemathesis.serializer("application/dicom", "application/zip", "multipart/related")
+def as_it_is(_: object, value: Any) -> bytes:
+    """Send what schemathesis makes up for a media type that it does not know."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+def test_no_request_that_the_document_allows_has_an_answer_that_it_does_not_tell(replicas, stack, institution):
+    token = asyncio.run(create_in(stack.environment(), institution=institution, name="test"))
+    headers = {"Authorization": f"Token {token}"}
+    operations = [
+        found.ok() for found in schemathesis.openapi.from_url(f"{replicas[0]}/openapi.json").get_all_operations()
+    ]
+
+    for operation in operations:
+
+        @settings(
+            max_examples=10, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+        )
+        @given(case=operation.as_strategy())
+        def answers_as_documented(case: schemathesis.Case) -> None:
+            case.call_and_validate(headers=headers, checks=ANSWERS, timeout=30)
+
+        answers_as_documented()
+
+    assert len(operations) >= 9

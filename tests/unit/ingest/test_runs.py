@@ -82,7 +82,9 @@ async def test_a_start_that_is_refused_is_a_row_of_the_contracts_table_and_no_by
     assert not answer.is_body_read
 
 
-@pytest.mark.parametrize("declared", [{}, {"content_length": "9" * 40}])
+@pytest.mark.parametrize(
+    "declared", [{}, {"content_length": "9" * 40}, {"content_length": "abc"}, {"content_length": "٣"}]
+)
 async def test_a_zip_above_the_limit_is_413_in_the_words_of_the_dialect(declared, make_ingest):
     ingest = make_ingest(limits=LIMITS)
 

@@ -70,7 +70,14 @@ RUN_ID_RESPONSE: Final[dict[str, Any]] = {
     "content": {"text/plain": {"schema": {"type": "string", "format": "uuid"}}},
 }
 ZIP_BODY: Final[dict[str, Any]] = {
-    "parameters": [{"name": "model_id", "in": "path", "required": True, "schema": {"type": "string"}}],
+    "parameters": [
+        {
+            "name": "model_id",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]+$"},
+        }
+    ],
     "requestBody": {
         "description": "A zip with a folder for each channel. Nobody looks into it before the run does.",
         "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
