@@ -16,7 +16,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from tests.contract.users import LOGIN, MODEL, User, history
+from tests.contract.users import LOGIN, User, history
 from tests.contract.wire import Answer, ask
 
 pytestmark = pytest.mark.stack
@@ -34,8 +34,8 @@ def login(stack, body: Any, **headers: str) -> Answer:
     return ask(stack, "POST", LOGIN, headers={"Content-Type": "application/json", **headers}, body=content)
 
 
-def listed(user: User, mrn: str = MRN, model: str = MODEL) -> Answer:
-    return ask(user.stack, "GET", history(model, mrn), headers={"Authorization": f"Bearer {user.access_token()}"})
+def listed(user: User, model_id: str, mrn: str = MRN) -> Answer:
+    return ask(user.stack, "GET", history(model_id, mrn), headers={"Authorization": f"Bearer {user.access_token()}"})
 
 
 @pytest.fixture(scope="session")
@@ -43,11 +43,18 @@ def user(new_user, north) -> User:
     return new_user(north.institution)
 
 
+@pytest.fixture(scope="session")
+def model_id(north, judged) -> str:
+    """The id of the model that judged north's chest."""
+    (found,) = ask(north.stack, "GET", f"/inferences?series={judged.uid}", headers=north.headers).json()
+    return found["model"]["id"]
+
+
 @pytest.fixture(scope="module", params=["of the patient", "by its id"])
 def inference(request, north, judged) -> dict[str, Any]:
     """The one inference of north's judged chest, as each of its two addresses gives it."""
     if request.param == "of the patient":
-        (found,) = listed(request.getfixturevalue("user")).json()
+        (found,) = listed(request.getfixturevalue("user"), request.getfixturevalue("model_id")).json()
         return found
     (found,) = ask(north.stack, "GET", f"/inferences?series={judged.uid}", headers=north.headers).json()
     return ask(north.stack, "GET", f"/inferences/{found['id']}", headers=north.headers).json()
@@ -95,8 +102,8 @@ def test_a_login_that_is_not_of_its_form_is_a_detail_and_no_fault_of_the_server(
     assert "detail" in answer.json()
 
 
-def test_an_object_around_the_array_would_break_every_client_of_the_history(user, judged):
-    answer = listed(user)
+def test_an_object_around_the_array_would_break_every_client_of_the_history(user, judged, model_id):
+    answer = listed(user, model_id)
 
     assert answer.status == 200, answer.body
     assert answer.content_type == "application/json"
@@ -104,32 +111,32 @@ def test_an_object_around_the_array_would_break_every_client_of_the_history(user
     assert len(answer.json()) == 1
 
 
-def test_a_patient_without_inferences_has_an_empty_array(user, judged):
-    answer = listed(user, mrn="MRN-of-nobody")
+def test_a_patient_without_inferences_has_an_empty_array(user, judged, model_id):
+    answer = listed(user, model_id, mrn="MRN-of-nobody")
 
     assert answer.status == 200
     assert answer.body == b"[]"
 
 
-def test_another_institutions_inferences_are_simply_not_in_the_array(new_user, south, judged):
-    answer = listed(new_user(south.institution))
+def test_another_institutions_inferences_are_simply_not_in_the_array(new_user, south, judged, model_id):
+    answer = listed(new_user(south.institution), model_id)
 
     assert answer.status == 200
     assert answer.body == b"[]"
 
 
-def test_a_model_that_is_not_the_users_is_403_with_a_detail(new_user, north, judged):
-    other = new_user(north.institution, models=("another-model:1.0.0",))
+def test_a_model_that_is_not_the_users_is_403_with_a_detail(new_user, north, judged, model_id):
+    other = new_user(north.institution, models=("another-model",))
 
-    answer = listed(other)
+    answer = listed(other, model_id)
 
     assert answer.status == 403
     assert list(answer.json()) == ["detail"]
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer a.b.c"}])
-def test_without_an_access_token_the_history_is_401_with_a_detail(user, headers):
-    answer = ask(user.stack, "GET", history(MODEL, MRN), headers=headers)
+def test_without_an_access_token_the_history_is_401_with_a_detail(user, model_id, headers):
+    answer = ask(user.stack, "GET", history(model_id, MRN), headers=headers)
 
     assert answer.status == 401
     assert list(answer.json()) == ["detail"]
@@ -159,11 +166,16 @@ def test_inputs_stand_at_the_level_at_which_they_hold(inference, judged):
     spacing = [round(each, 6) for each in judged.phantom.spacing_mm[1:]]
     positions = inputs["image_position_patient"][judged.study][judged.uid]
     read = [pydicom.dcmread(io.BytesIO(each), stop_before_pixels=True) for each in judged.instances]
-    assert inputs["patient_sex"] == {judged.study: "O"}
     assert inputs["pixel_spacing"][judged.study][judged.uid] == pytest.approx(spacing)
     assert set(positions) == {str(ds.InstanceNumber) for ds in read}
     for ds in read:
         assert positions[str(ds.InstanceNumber)] == pytest.approx([float(each) for each in ds.ImagePositionPatient])
+
+
+def test_an_input_that_holds_for_the_whole_study_stands_under_the_study_alone(north, not_usable):
+    (one,) = ask(north.stack, "GET", f"/inferences?series={not_usable.uid}", headers=north.headers).json()
+
+    assert one["inputs"]["patient_sex"] == {not_usable.study: "O"}
 
 
 def test_pixels_among_the_inputs_would_make_the_answer_as_large_as_the_study(inference):

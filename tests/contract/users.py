@@ -19,7 +19,6 @@ from radbus_cli.local.stack import LocalStack
 from tests.contract.wire import ask
 
 LOGIN: Final = "/api/auth/jwt_login/"
-MODEL: Final = "lung-ct:1.0.0"
 _RADBUS: Final = Path(sys.executable).parent / "radbus"
 
 
