@@ -55,6 +55,7 @@ _SAID: Final = {
     403: "Wrong credentials, or not of the scope that this takes.",
     404: "No such model.",
     408: "The body took too long.",
+    410: "Replaced by another call, which the detail names.",
     413: "The body is too large.",
     429: "Too many requests; see Retry-After.",
     503: "A store is away, or too much waits to be stored; see Retry-After.",
@@ -63,6 +64,7 @@ EMPTY_PAGE: Final[dict[str, Any]] = {
     "description": "It is up.",
     "content": {"text/html": {"schema": {"maxLength": 0}}},
 }
+GONE_RESPONSES: Final = _errors(410)
 ASKED_RESPONSES: Final = _errors(401, 403, 429, 503)
 START_RESPONSES: Final = _errors(400, 401, 403, 404, 408, 413, 429, 503)
 RUN_ID_RESPONSE: Final[dict[str, Any]] = {

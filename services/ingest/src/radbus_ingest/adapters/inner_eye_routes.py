@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -15,6 +16,7 @@ from radbus_ingest.adapters.inner_eye_answers import (
     BODY_FAULTS,
     EMPTY_PAGE,
     GONE,
+    GONE_RESPONSES,
     INVALID_MODEL,
     REPLACEMENT,
     RUN_ID_RESPONSE,
@@ -78,10 +80,9 @@ class RunRoutes:
             response_model=SegmentationAnswer,
             responses=START_RESPONSES,
         )
-        for path in ("/api/v1/storage", "/api/v1/feedback"):
-            # One route for all methods, so that a 405 names them all; OpenAPI has no word for that.
+        for path, method in product(("/api/v1/storage", "/api/v1/feedback"), ("GET", "POST", "PUT", "DELETE")):
             router.add_api_route(
-                path, self.gone, methods=["GET", "POST", "PUT", "DELETE"], response_model=None, include_in_schema=False
+                path, self.gone, methods=[method], status_code=410, response_class=Response, responses=GONE_RESPONSES
             )
         return router
 
