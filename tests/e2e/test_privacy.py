@@ -11,6 +11,7 @@ from pathlib import Path
 import aio_pika
 import pytest
 from pydantic import SecretStr
+from radbus_contracts.identity import model_id
 from radbus_contracts.topology import EVENTS, TASKS
 from radbus_storage import records
 from radbus_storage.documents import Documents
@@ -47,9 +48,12 @@ async def test_no_mark_of_a_patient_leaves_the_two_stores_on_any_way_to_an_end(h
         ends = [await asyncio.to_thread(hospital.result, each.uid) for each in (good, gap, unrouted, failing)]
         asked = [hospital.results(mark) for mark in MARKS]
         listed = [hospital.get("/inferences"), hospital.get("/jobs")]
+        path = f"/api/models/{model_id('qct', 'lung-ct')}/patients/{MARKED['patient_id']}/inferences/"
+        listed.append(hospital.get(path))
 
         assert [end.status_code for end in ends] == [200, 206, 400, 500]
         assert [answer.status_code for answer in asked] == [404, 404]
+        assert good.uid in listed[-1].text  # found by the patient's id, which stands nowhere but in the address
         assert marks_in([*(str(answer) for answer in answers), *(each.text for each in (*ends, *listed))]) == []
         assert messages
         assert marks_in(messages) == []
