@@ -151,6 +151,7 @@ def owned(north, judged, new_series) -> Owned:
         headers={"API_AUTH_SECRET": north.token},
         body=body,
     )
+    assert start.status == 201, start
     read = [pydicom.dcmread(io.BytesIO(each), stop_before_pixels=True) for each in judged.instances]
     return Owned(
         study=judged.study,
@@ -160,4 +161,5 @@ def owned(north, judged, new_series) -> Owned:
         inference=inference["id"],
         run=start.body.decode(),
         patient_id=str(read[0].PatientID),
+        model=inference["model"]["id"],
     )

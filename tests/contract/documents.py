@@ -72,6 +72,7 @@ class Owned:
     inference: str
     run: str
     patient_id: str
+    model: str  # by which the inference API knows what made the inference; the same for everybody
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -101,14 +102,15 @@ class Owned:
             "patient_id": (self.patient_id,),
             "patient_mrn": (self.patient_id,),
             "mrn": (self.patient_id,),
+            "model_id": (*_MODEL_IDS, self.model),
+            "modelId": (*_MODEL_IDS, self.model),
             **_OF_EVERYBODY,
         }
 
 
+_MODEL_IDS: Final = ("PassThroughModel:1729", "lung-ct:1.0.0")  # of the inferencing API
 # Names that tell nothing of anybody.
 _OF_EVERYBODY: Final[Mapping[str, tuple[str, ...]]] = {
-    "model_id": ("PassThroughModel:1729", "lung-ct:1.0.0"),
-    "modelId": ("PassThroughModel:1729", "lung-ct:1.0.0"),
     "model": ("lung-ct",),
     "version": ("1.0.0",),
     "usecase": ("qct",),
@@ -120,6 +122,7 @@ _OF_EVERYBODY: Final[Mapping[str, tuple[str, ...]]] = {
     "limit": ("10",),
     "cursor": (),
     "files": ("true",),
+    "superseded": ("true",),
 }
 
 # What a route with a JSON body is sent; a route that is not named gets an empty object.

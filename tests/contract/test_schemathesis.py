@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
 from tests.contract.documents import Owned, documents
 
 pytestmark = pytest.mark.stack
+schemathesis.serializer.alias(["application/dicom", "application/zip"], "application/octet-stream")
 
 CONFORMANCE = [
     status_code_conformance,

@@ -24,7 +24,9 @@ def test_a_script_logs_in_lists_a_patients_inferences_and_lays_their_arrays_on_t
     series = make_series(patient_id="MRN/0815 ÄÖ")
     hospital.upload(series.instances)
     assert hospital.result(series.uid).status_code == 200
-    (known,) = hospital.get("results", "/inferences", series=series.uid).json()
+    (known,) = requests.get(
+        url(hospital.stack, f"/inferences?series={series.uid}"), headers=hospital.headers, timeout=30
+    ).json()
     user = register(hospital.stack, tmp_path, f"reader-of-{hospital.institution}", hospital.institution)
 
     login = requests.post(url(hospital.stack, LOGIN), json={"jwt": user.signed()}, timeout=30)
