@@ -46,7 +46,7 @@ def test_a_script_logs_in_lists_a_patients_inferences_and_lays_their_arrays_on_t
     packed = zipfile.ZipFile(io.BytesIO(requests.get(file["url"], timeout=60).content))
     images = [pydicom.dcmread(packed.open(name)) for name in packed.namelist()]
     images.sort(key=lambda ds: float(ds.ImagePositionPatient[2]))
-    stacked = np.stack([ds.pixel_array for ds in images])
+    stacked = np.stack([ds.pixel_array.astype(np.int32) for ds in images])
     assert (stacked + int(images[0].RescaleIntercept) == series.phantom.voxels).all()
     (address,) = [
         value[series.study][series.uid]
