@@ -241,6 +241,20 @@ def test_what_was_on_its_way_when_all_froze_arrives_once_all_goes_on(proxy, clie
     assert receive(client, 16) == b"before now after"
 
 
+def test_a_healed_proxy_has_no_fault_left(proxy, client):
+    proxy.delay(60)
+    proxy.throttle(1)
+    proxy.pause()
+    proxy.cut()
+    struck = proxy.cut_when(Passing(Way.TO_SERVER))
+
+    proxy.heal()
+
+    with connect(proxy) as again:
+        ask(again, b"well" * 1000)
+    assert not struck.done()
+
+
 def test_a_server_that_is_not_there_is_a_reset(echo):
     with Proxy("127.0.0.1", 9) as proxy, pytest.raises(ConnectionResetError):  # seen while connecting, or after it
         connect(proxy).recv(1)

@@ -75,7 +75,9 @@ def list_letters(
         print_json({"dead_letters": [letter.document() for letter in letters], "not_looked_at": unseen})
         return
     now = datetime.now(UTC)
-    table = Table("id", "queue", "reason", "age", "type", "subject", "attempts")
+    table = Table()
+    for column in ("id", "queue", "reason", "age", "type", "subject", "attempts"):
+        table.add_column(column, overflow="fold")  # an id must be there whole, to be given to the other commands
     for letter in letters:
         attempts = f"{letter.attempts}" + (f" (replayed {letter.replays}x)" if letter.replays else "")
         cells = (letter.id, letter.queue, letter.reason, _age(letter, now), letter.type, letter.subject, attempts)
@@ -208,8 +210,8 @@ async def _find(look: _Look, act: Act | None = None) -> tuple[list[DeadLetter], 
 
 def _expect_some(letters: list[DeadLetter], look: _Look) -> None:
     if look.wanted.id is not None and not letters:
-        where = look.queues[0] if look.is_named else "any queue"
-        raise NoLetterError(f"expected the id of a dead letter, {look.wanted.id!r} is none of {where}")
+        where = f"{look.queues[0]} does not have" if look.is_named else "no queue has"
+        raise NoLetterError(f"expected the id of a dead letter, {where} {look.wanted.id!r} (see --limit)")
 
 
 def _tell(what: str, letters: list[DeadLetter], *, as_json: bool) -> None:

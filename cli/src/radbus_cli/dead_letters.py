@@ -68,20 +68,19 @@ def read_letter(queue: str, message_id: str | None, body: bytes, headers: Mappin
 
 
 def body_of(body: bytes) -> Any:
-    """Return the body as JSON, or as text when it is none."""
+    """Return the body as JSON, or as text when it is none, or none that can be printed again."""
     text = body.decode(errors="backslashreplace")
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is JSON, and no text
     except (ValueError, RecursionError):
         return text
+    return value
 
 
 def replays_of(headers: Mapping[str, Any]) -> list[Any]:
     """Return the earlier lives of a message: when and by whom it was replayed, and why it had died."""
-    try:
-        found = json.loads(text_of(headers.get(REPLAYS_HEADER)))
-    except (ValueError, RecursionError):
-        return []
+    found = body_of(text_of(headers.get(REPLAYS_HEADER)).encode(errors="backslashreplace"))
     return found if isinstance(found, list) else []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class DeadQueues:
         Raises:
             BrokerUnreachableError: The broker does not answer, or went away.
         """
+        logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # what it has to say is said below
         with _reached():
             connection = await aio_pika.connect(url, timeout=_TIMEOUT_S)
             async with connection:

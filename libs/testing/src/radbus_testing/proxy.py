@@ -100,6 +100,14 @@ class Proxy:
         """Like `cut_when`, but everything freezes, and what waits passes when resumed."""
         return self._call(lambda: self._arm(passings, lambda: self._pause(())))
 
+    def heal(self) -> None:
+        """End every fault, also one that has not struck yet."""
+        self._call(self._disarm)
+        self.delay(0)
+        self.throttle(None)
+        self.resume()
+        self.restore()
+
     @property
     def connections(self) -> int:
         """Count the connections there are."""
@@ -146,6 +154,11 @@ class Proxy:
         for link in self._links:
             link.wire = Tripwire(passings)
         return struck
+
+    def _disarm(self) -> None:
+        self._wire = None
+        for link in self._links:
+            link.wire = None
 
     async def _end(self) -> None:
         self._cut()
@@ -211,9 +224,7 @@ class Proxy:
             return
         await link.write(way, data[:until])
         _, act, struck = self._wire
-        self._wire = None
-        for each in self._links:
-            each.wire = None
+        self._disarm()
         act()
         struck.set_result(None)
         await self._moving[way].wait()

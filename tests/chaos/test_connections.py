@@ -1,0 +1,252 @@
+"""Connections cut or frozen at the worst place: what was accepted ends, each once, and nothing else is there.
+
+One ingest, one router and one scheduler run behind proxies to their servers, in the places of the stack's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, suppress
+from typing import Any
+
+import httpx2
+import pytest
+from radbus_contracts.topology import EVENTS, JOB_REQUESTED, SCHEDULER_JOB_REQUESTED, SERIES_COMPLETED
+from radbus_storage import records
+from radbus_storage.documents import Documents
+from radbus_storage.objects import ObjectStore
+from radbus_testing.listening import listen
+from radbus_testing.programs import service_running, settings_of
+from radbus_testing.proxy import Proxy, proxied
+from radbus_testing.tripwire import AMQP_CONFIRM, Passing, Way, amqp_publish, mongo_command
+from radbus_testing.waiting import until
+
+pytestmark = pytest.mark.stack
+
+DEADLINE_S = 40
+ACCEPTED = 3
+SERVERS = {
+    "ingest": {"broker": "RADBUS_AMQP_URL", "database": "RADBUS_MONGO_URL", "objects": "RADBUS_S3_URL"},
+    "router": {"broker": "RADBUS_AMQP_URL", "database": "RADBUS_MONGO_URL"},
+    "scheduler": {"broker": "RADBUS_AMQP_URL", "database": "RADBUS_MONGO_URL"},
+}
+
+
+@pytest.fixture(scope="module")
+def all_lines(radbus, tmp_path_factory) -> Iterator[Mapping[tuple[str, str], Proxy]]:
+    """The proxies, by service and server."""
+    folder = tmp_path_factory.mktemp("connections")
+    lines: dict[tuple[str, str], Proxy] = {}
+    with ExitStack() as opened:
+        for service, servers in SERVERS.items():
+            radbus.stop(service)
+            opened.callback(radbus.start, service)
+            environment = radbus.environment()
+            for server, variable in servers.items():
+                lines[service, server], environment = opened.enter_context(proxied(environment, variable))
+            port, log = radbus.layout.port(service), folder / f"{service}.log"
+            opened.enter_context(service_running(service, environment, port=port, log=log))
+        yield lines
+    radbus.wait_until_ready(timeout_s=60)
+
+
+@pytest.fixture
+def lines(all_lines) -> Iterator[Mapping[tuple[str, str], Proxy]]:
+    yield all_lines
+    for line in all_lines.values():
+        line.heal()
+
+
+@pytest.fixture
+async def told(hospital) -> AsyncIterator[list[Mapping[str, Any]]]:
+    """What subscribers hear of this hospital, from now on."""
+    heard: list[Mapping[str, Any]] = []
+    listening = asyncio.Event()
+
+    async def collect() -> None:
+        url = hospital.stack.environment()["RADBUS_AMQP_URL"]
+        async for event in listen(url, "#", listening=listening.set):
+            if event["institution"] == hospital.institution:
+                heard.append(event)  # noqa: PERF401 - to be seen while it grows
+
+    collecting = asyncio.create_task(collect())
+    await asyncio.wait_for(listening.wait(), DEADLINE_S)
+    yield heard
+    collecting.cancel()
+    with suppress(asyncio.CancelledError):
+        await collecting
+
+
+@pytest.fixture
+def series(make_sleepy) -> list:
+    return [make_sleepy(10) for _ in range(ACCEPTED)]
+
+
+@asynccontextmanager
+async def documents_of(hospital) -> AsyncIterator[Documents]:
+    documents = Documents(settings_of(hospital.stack.environment()).documents)
+    yield documents
+    documents.close()
+
+
+def send(hospital, each) -> int:
+    return hospital.post_upload(each.instances, source="sleepy").status_code
+
+
+async def accept(hospital, series) -> None:
+    assert [await asyncio.to_thread(send, hospital, each) for each in series] == [200] * len(series)
+
+
+async def assert_counted(hospital, series, told) -> None:
+    """Every accepted series has ended, once, and there is nothing that was not accepted."""
+    answers = [await asyncio.to_thread(hospital.result, each.uid, timeout_s=DEADLINE_S) for each in series]
+    jobs = hospital.jobs()
+    accepted = sorted(each.uid for each in series)
+
+    assert {answer.status_code for answer in answers} == {206}  # the sleeping machine finds too little to measure
+    assert sorted(job["subject_uid"] for job in jobs) == accepted
+    assert {job["state"] for job in jobs} == {"completed"}
+    for each in series:
+        assert len(hospital.get("results", "/inferences", series=each.uid).json()) == 1
+
+    async def all_told() -> set[tuple[str, str]] | None:
+        found = {(e["id"], e["data"]["series_instance_uids"][0]) for e in told if "inference.completed" in e["type"]}
+        return found if len(found) >= len(series) else None
+
+    # The same one may be told twice; another one may not be.
+    assert sorted(uid for _, uid in await until(all_told, timeout_s=DEADLINE_S, what="inferences told")) == accepted
+    await assert_stored(hospital, series)
+
+
+async def assert_stored(hospital, series) -> None:
+    sent = sum(len(each.instances) for each in series)
+    store = ObjectStore(settings_of(hospital.stack.environment()).objects)
+    async with documents_of(hospital) as documents:
+        found = await documents[records.INSTANCES].find({"institution": hospital.institution}, limit=sent + 1)
+    sizes = {each["object_key"]: len(await store.get(each["object_key"])) for each in found}
+    keys = await store.keys(f"{hospital.institution}/instances/", limit=sent + 1)
+    store.close()
+
+    assert len(found) == sent
+    assert sizes == {each["object_key"]: each["size_bytes"] for each in found}
+    assert sorted(keys) == sorted(sizes)
+
+
+def counted(url: str, metric: str) -> float:
+    """Return the value of a counter of a service, 0 before it was counted for the first time."""
+    found = re.search(rf"^{re.escape(metric)} (\S+)$", httpx2.get(f"{url}/metrics", timeout=10).text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+async def grown(url: str, metric: str, *, beyond: float) -> None:
+    async def more() -> bool | None:
+        return await asyncio.to_thread(counted, url, metric) > beyond or None
+
+    await until(more, timeout_s=DEADLINE_S, what=metric)
+
+
+async def struck(fault) -> None:
+    await asyncio.wait_for(asyncio.wrap_future(fault), DEADLINE_S)
+
+
+async def test_no_series_is_lost_when_the_broker_is_cut_off_between_its_record_and_its_publish(
+    lines, hospital, series, told
+):
+    line = lines["ingest", "broker"]
+    cut = line.cut_when(Passing(Way.TO_SERVER, amqp_publish(EVENTS, SERIES_COMPLETED.routing_key)))
+
+    await accept(hospital, series)
+    await struck(cut)
+    async with documents_of(hospital) as documents:
+
+        async def all_waiting() -> bool | None:
+            where = {"institution": hospital.institution, "state": "complete", "outbox.0": {"$exists": True}}
+            return await documents[records.SERIES].count(where) == len(series) or None
+
+        await until(all_waiting, timeout_s=DEADLINE_S, what="completed series with an untold fact")
+    assert not [event for event in told if event["type"] == SERIES_COMPLETED.type]
+    line.restore()
+
+    await assert_counted(hospital, series, told)
+
+
+async def test_a_job_asked_for_twice_since_its_confirm_was_cut_off_is_done_once(lines, hospital, series, told):
+    line = lines["router", "broker"]
+    cut = line.cut_when(
+        Passing(Way.TO_SERVER, amqp_publish(EVENTS, JOB_REQUESTED.routing_key)), Passing(Way.TO_CLIENT, AMQP_CONFIRM)
+    )
+
+    await accept(hospital, series)
+    await struck(cut)
+    line.restore()
+
+    async def asked_twice() -> bool | None:
+        asked = Counter(event["id"] for event in told if event["type"] == JOB_REQUESTED.type)
+        return (len(asked) == len(series) and max(asked.values()) > 1) or None
+
+    await until(asked_twice, timeout_s=DEADLINE_S, what="job that was asked for twice")
+    await assert_counted(hospital, series, told)
+
+
+async def test_a_job_whose_record_was_written_without_an_answer_is_done_once(lines, hospital, series, told):
+    line, url = lines["scheduler", "database"], hospital.stack.url("scheduler")
+    put_off = f'radbus_messages_settled_total{{outcome="retried",queue="{SCHEDULER_JOB_REQUESTED.name}"}}'
+    before = await asyncio.to_thread(counted, url, put_off)
+    cut = line.cut_when(Passing(Way.TO_SERVER, mongo_command("insert", records.JOBS)), Passing(Way.TO_CLIENT))
+
+    await accept(hospital, series)
+    await struck(cut)
+    async with documents_of(hospital) as documents:
+        assert await documents[records.JOBS].count({"institution": hospital.institution}) >= 1
+    await grown(url, put_off, beyond=before)
+    line.restore()
+
+    await assert_counted(hospital, series, told)
+
+
+async def test_an_instance_whose_record_was_written_without_an_answer_is_there_once(lines, hospital, series, told):
+    line = lines["ingest", "database"]
+    reset = line.reset_when(Passing(Way.TO_SERVER, mongo_command("insert", records.INSTANCES)), Passing(Way.TO_CLIENT))
+
+    await accept(hospital, series)
+    await struck(reset)
+
+    await assert_counted(hospital, series, told)
+
+
+async def test_what_was_cut_off_in_the_middle_of_an_object_is_not_accepted_and_sent_again_is_there_once(
+    lines, hospital, series, told
+):
+    line = lines["ingest", "objects"]
+    cut = line.cut_when(
+        Passing(Way.TO_SERVER, f"PUT /radbus/{hospital.institution}/".encode()),
+        Passing(Way.TO_SERVER, b"\r\n\r\n", after_bytes=1000),
+    )
+
+    refused = await asyncio.to_thread(hospital.post_upload, series[0].instances, source="sleepy")
+    await struck(cut)
+    async with documents_of(hospital) as documents:
+        recorded = await documents[records.INSTANCES].count({"institution": hospital.institution})
+    line.restore()
+    await accept(hospital, series)
+
+    assert refused.status_code >= 500
+    assert recorded == 0
+    await assert_counted(hospital, series, told)
+
+
+async def test_series_accepted_while_the_broker_is_frozen_are_done_once_it_goes_on(lines, hospital, series, told):
+    line, url = lines["ingest", "broker"], hospital.stack.url("ingest")
+    unconfirmed = f'radbus_publish_failures_total{{exchange="{EVENTS}"}}'
+    before = await asyncio.to_thread(counted, url, unconfirmed)
+    line.pause()
+
+    await accept(hospital, series)
+    await grown(url, unconfirmed, beyond=before + len(series))  # those that wait, and are told again
+    assert not told
+    line.resume()
+
+    await assert_counted(hospital, series, told)
