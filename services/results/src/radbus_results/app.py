@@ -11,6 +11,7 @@ from radbus_runtime.auth.authenticator import Authenticator
 from radbus_runtime.auth.login import login_routes
 from radbus_runtime.bus import Bus
 from radbus_runtime.dialects import RETRY_AFTER_S
+from radbus_runtime.documented import RefusalBody
 from radbus_runtime.events import Teller
 from radbus_runtime.http import create_api
 from radbus_runtime.outbox import OutboxRelay
@@ -25,7 +26,6 @@ from radbus_results.adapters.inferences import INFERENCE_INDEXES, Inferences
 from radbus_results.adapters.others import OtherRecords
 from radbus_results.adapters.runs import Runs
 from radbus_results.domain.patient_key import PatientKeys
-from radbus_results.handlers.bodies import RefusalBody
 from radbus_results.handlers.facts import Recorder
 from radbus_results.handlers.inferences import InferencesReader, inference_routes
 from radbus_results.handlers.patients import PatientInferences, patient_routes

@@ -14,6 +14,7 @@ from radbus_runtime.auth.principal import UnauthenticatedError
 from radbus_runtime.auth.signed import LENGTH_LIMIT
 from radbus_runtime.auth.users import LoginOffError, Users
 from radbus_runtime.dialects import DetailRoute
+from radbus_runtime.documented import detail
 from radbus_runtime.settings import ServiceSettings
 
 _BODY_LIMIT_BYTES: Final = LENGTH_LIMIT + 1024
@@ -33,12 +34,6 @@ class AccessBody(BaseModel):
     token: str
 
 
-class DetailBody(BaseModel):
-    """Why it does not."""
-
-    detail: str
-
-
 def login_routes(documents: Documents, settings: ServiceSettings) -> APIRouter:
     """Make the route."""
     users = Users(
@@ -56,10 +51,10 @@ def login_routes(documents: Documents, settings: ServiceSettings) -> APIRouter:
             }
         },
         responses={
-            401: {"model": DetailBody, "description": "Not a JWT that lets a user in."},
-            403: {"model": DetailBody, "description": "The user may not log in with a JWT of this issuer."},
-            413: {"model": DetailBody, "description": "The body is too large for one JWT."},
-            503: {"model": DetailBody, "description": "Logging in is not configured, or a store is away."},
+            401: detail("Not a JWT that lets a user in."),
+            403: detail("The user may not log in with a JWT of this issuer."),
+            413: detail("The body is too large for one JWT."),
+            503: detail("Logging in is not configured, or a store is away."),
         },
     )
     async def log_in(request: Request) -> Response:

@@ -4,33 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pydantic import BaseModel
+from radbus_runtime.documented import REFUSALS, Answers, RefusalBody
 
 from radbus_ingest.adapters.bodies import BodyForm
 from radbus_ingest.adapters.stow_answers import JSON_TYPE, XML_TYPE, StowFault
 from radbus_ingest.adapters.upload_answers import UploadAnswer, UploadRefusal
-
-Responses = dict[int | str, dict[str, Any]]
 
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 _PAYLOAD: Final = {
     JSON_TYPE: {"schema": {"type": "object", "description": "PS3.18 10.5.3.2, as DICOM JSON (annex F)."}},
     XML_TYPE: {"schema": {"type": "string", "description": "The same as the Native DICOM Model (PS3.19 A.1)."}},
 }
-
-
-class Unauthenticated(BaseModel):
-    """No token, or none that is known."""
-
-    message: str
-    authenticated: bool = False
-
-
-class Refusal(BaseModel):
-    """What all routes answer alike."""
-
-    success: bool = False
-    message: str
 
 
 def _header(name: str, description: str, **schema: Any) -> dict[str, Any]:
@@ -57,12 +41,8 @@ STUDY_BODY: Final[dict[str, Any]] = {
         },
     ],
 }
-_AS_EVERYWHERE: Final[Responses] = {
-    401: {"model": Unauthenticated, "description": "No token, or none that is known."},
-    403: {"model": Refusal, "description": "The token does not have this scope, or not the workspace of Source."},
-    429: {"model": Refusal, "description": "Too many requests; see Retry-After."},
-}
-UPLOAD_RESPONSES: Final[Responses] = {
+_AS_EVERYWHERE: Final[Answers] = {status: REFUSALS[status] for status in (401, 403, 429)}
+UPLOAD_RESPONSES: Final[Answers] = {
     **_AS_EVERYWHERE,
     200: {"model": UploadAnswer, "description": "At least one instance is stored; each part has its answer."},
     400: {"model": UploadRefusal, "description": "No part is an instance, or the body cannot be read."},
@@ -70,12 +50,12 @@ UPLOAD_RESPONSES: Final[Responses] = {
     413: {"model": UploadRefusal, "description": "A limit of size or number."},
     415: {"model": UploadRefusal, "description": "A media type that holds no instances."},
     503: {
-        "model": UploadRefusal | Refusal,
+        "model": UploadRefusal | RefusalBody,
         "description": "A store is away, or too much waits to be stored; see Retry-After. Sending it again is safe.",
     },
 }
 _FAULT: Final = UploadRefusal | StowFault  # in the dialect of the request
-STOW_RESPONSES: Final[Responses] = {
+STOW_RESPONSES: Final[Answers] = {
     **_AS_EVERYWHERE,
     200: {
         "model": UploadAnswer,
@@ -89,7 +69,7 @@ STOW_RESPONSES: Final[Responses] = {
     413: {"model": _FAULT, "description": "A limit of size or number."},
     415: {"model": _FAULT, "description": "A media type that holds no instances."},
     503: {
-        "model": UploadRefusal | StowFault | Refusal,
+        "model": UploadRefusal | StowFault | RefusalBody,
         "description": "A store is away, or too much waits to be stored; see Retry-After. Sending it again is safe.",
         "content": _PAYLOAD,
     },

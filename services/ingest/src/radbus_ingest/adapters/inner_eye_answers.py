@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field
 from radbus_runtime.dialects import INVALID_INPUT, InnerEyeFault
+from radbus_runtime.documented import Answers, fault
 
 INVALID_MODEL: Final = "InvalidModelId"
 REPLACEMENT: Final = "POST /studies"
@@ -17,16 +18,6 @@ BODY_FAULTS: Final = {
 GONE: Final = InnerEyeFault(
     410, "GONE", "ResourceGone", "This call was replaced by DICOMweb: send instances by STOW-RS, POST /studies."
 )
-
-
-class ErrorAnswer(BaseModel):
-    """Every error of this API."""
-
-    code: str
-    detail: str
-    status: int
-    title: str
-    extra_details: str | None = Field(default=None, description="Only there where it says more than the title.")
 
 
 class ModelAnswer(BaseModel):
@@ -45,8 +36,8 @@ class SegmentationAnswer(BaseModel):
     segmentationId: str  # noqa: N815 - the contract's name
 
 
-def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": ErrorAnswer, "description": _SAID[status]} for status in statuses}
+def _errors(*statuses: int) -> Answers:
+    return {status: fault(_SAID[status]) for status in statuses}
 
 
 _SAID: Final = {

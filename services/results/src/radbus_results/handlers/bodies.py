@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from radbus_runtime.documented import RefusalBody
 
 Urls = dict[str, list[str]]
 
@@ -84,30 +85,10 @@ class NotImplementedBody(BaseModel):
     result: dict[str, JsonValue] = Field(default_factory=dict)
 
 
-class RefusalBody(BaseModel):
-    """404, 409, 502 and others: why there is no result."""
-
-    success: bool = False
-    message: str
-
-
-class UnauthenticatedBody(BaseModel):
-    """401: no credentials, or none that is known."""
-
-    message: str
-    authenticated: bool = False
-
-
 class FailedBody(RefusalBody):
     """500: the job failed for good."""
 
     job: str
-
-
-class DetailBody(BaseModel):
-    """Any refusal of the inference API."""
-
-    detail: str
 
 
 class NamedModel(BaseModel):
@@ -177,16 +158,6 @@ class InferenceBody(PatientInferenceBody):
     completed_at: datetime
     superseded_by: str | None
     disclaimer: str
-
-
-class InnerEyeFaultBody(BaseModel):
-    """Any fault of the inferencing API."""
-
-    code: str
-    detail: str
-    status: int
-    title: str
-    extra_details: str | None = Field(default=None, description="Only where there is more to say.")
 
 
 class SegmentationBody(BaseModel):

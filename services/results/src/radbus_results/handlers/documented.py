@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Final
 
-from radbus_results.handlers.bodies import DetailBody, InnerEyeFaultBody, RefusalBody, UnauthenticatedBody
-
-Answer: TypeAlias = dict[str, Any]
-Answers: TypeAlias = dict[int | str, Answer]
-
-
-def refusal(description: str) -> Answer:
-    """Document a refusal of the results API."""
-    return {"model": RefusalBody, "description": description}
-
-
-def detail(description: str) -> Answer:
-    """Document a refusal of the inference API."""
-    return {"model": DetailBody, "description": description}
-
-
-def fault(description: str) -> Answer:
-    """Document a fault of the inferencing API."""
-    return {"model": InnerEyeFaultBody, "description": description}
-
+from radbus_runtime import documented
+from radbus_runtime.documented import Answers, detail, fault, refusal
 
 PENDING: Final = refusal("Archives of series are being made; please try again.")
 
 REFUSALS: Final[Answers] = {
-    401: {"model": UnauthenticatedBody, "description": "No credentials, or none that is known."},
-    403: refusal("Known, but this is not allowed."),
-    413: refusal("A body larger than any that is read here."),
-    422: refusal("Not a request of the documented form; says which parameter."),
+    **{status: answer for status, answer in documented.REFUSALS.items() if status != 503},
     502: refusal("A store is away."),
 }
 DETAILS: Final[Answers] = {

@@ -14,13 +14,14 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from radbus_contracts.facts import TriageStatus
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
+from radbus_runtime.documented import RefusalBody, refusal
 from radbus_runtime.http import id_for_log
 
 from radbus_results.adapters.inferences import Inferences, Search
 from radbus_results.domain.inference import Inference
-from radbus_results.handlers.bodies import InferenceBody, RefusalBody
+from radbus_results.handlers.bodies import InferenceBody
 from radbus_results.handlers.cursors import CURSOR_CHARACTERS, cursor_of, in_utc, next_link, place_of
-from radbus_results.handlers.documented import PENDING, REFUSALS, refusal
+from radbus_results.handlers.documented import PENDING, REFUSALS
 from radbus_results.handlers.rendering import Sign, inference_body
 
 log = structlog.get_logger(__name__)

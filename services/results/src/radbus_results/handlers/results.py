@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from radbus_contracts.errors import TransientError
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
+from radbus_runtime.documented import Answers, RefusalBody, refusal
 from radbus_runtime.http import id_for_log
 
 from radbus_results.adapters.cases import Cases
@@ -32,11 +33,10 @@ from radbus_results.domain.conclusion import Shown, Waiting, conclude
 from radbus_results.handlers.bodies import (
     FailedBody,
     NotImplementedBody,
-    RefusalBody,
     ResultBody,
     UnderProcessBody,
 )
-from radbus_results.handlers.documented import REFUSALS, Answers, refusal
+from radbus_results.handlers.documented import REFUSALS
 from radbus_results.handlers.rendering import Sign, result_body
 
 log = structlog.get_logger(__name__)

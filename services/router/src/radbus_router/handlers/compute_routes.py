@@ -12,34 +12,28 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 from radbus_contracts.errors import PermanentError
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
+from radbus_runtime.documented import REFUSALS, Answers, RefusalBody, refusal
 from radbus_runtime.http import id_for_log
 from starlette.requests import ClientDisconnect
 
 from radbus_router.domain.requesting import RUN_LIMIT, AlreadyPushed, Answer, NotUploaded, NoUseCase, Pushed, TooOften
-from radbus_router.handlers.bodies import (
-    BODY_REFUSALS,
-    AnswerSpecs,
-    ComputeBody,
-    ComputeRequest,
-    NotImplementedBody,
-    RefusalBody,
-)
+from radbus_router.handlers.bodies import ComputeBody, ComputeRequest, NotImplementedBody
 from radbus_router.handlers.computing import ComputeRequests
 
 log = structlog.get_logger(__name__)
 
 _BODY_LIMIT_BYTES: Final = 4096
 _BODY_S: Final = 10.0
-_ANSWERS: Final[AnswerSpecs] = {
-    **BODY_REFUSALS,
+_ANSWERS: Final[Answers] = {
+    **REFUSALS,
     200: {"model": ComputeBody, "description": "Pushed, or it will be as soon as its use cases are known."},
     304: {"description": "Pushed before, and `recompute` is not asked for."},
     400: {
         "model": NotImplementedBody | RefusalBody,
         "description": "No use case is for these images, or the body is no JSON of the documented form.",
     },
-    404: {"model": RefusalBody, "description": "Not uploaded, or another institution's."},
-    429: {"model": RefusalBody, "description": f"These images were computed {RUN_LIMIT} times."},
+    404: refusal("Not uploaded, or another institution's."),
+    429: refusal(f"Too many requests, or these images were computed {RUN_LIMIT} times."),
 }
 # Written out, because the body is read by hand: it may be absent, also with a Content-Type, and is allowed with GET.
 _OPERATION: Final = {

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from radbus_contracts.facts import Dialect, Priority, Scope, Source
 from radbus_runtime.auth.principal import AccessScope, Requires
+from radbus_runtime.documented import REFUSALS, refusal
 
 from radbus_router.domain.explaining import ExplainedUseCase, explain_series, explain_study
 from radbus_router.domain.use_cases import Compute, UseCase, UseCaseTask
-from radbus_router.handlers.bodies import BODY_REFUSALS, REFUSALS, RefusalBody
 
 _SERIES_LIMIT = 500
 
@@ -95,10 +95,7 @@ def use_case_routes(use_cases: Sequence[UseCase], requires: Requires) -> APIRout
     @router.post(
         "/explain",
         summary="Which use cases would match, and what each of their conditions answers.",
-        responses={
-            **BODY_REFUSALS,
-            400: {"model": RefusalBody, "description": "Not JSON, or values that conditions cannot read."},
-        },
+        responses={400: refusal("Not JSON, or values that conditions cannot read.")},
     )
     def explain(asked: ExplainRequest) -> Explanation:
         return Explanation(

@@ -11,19 +11,16 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse
 from radbus_contracts.errors import PermanentError
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
+from radbus_runtime.documented import REFUSALS, refusal
 
 from radbus_scheduler.adapters.jobs import Jobs, PageOf
 from radbus_scheduler.domain.changes import cancelled
 from radbus_scheduler.domain.job import JobState
 from radbus_scheduler.handlers.ledger import Ledger
-from radbus_scheduler.handlers.views import CancelView, FaultView, JobPageView, JobView
+from radbus_scheduler.handlers.views import CancelView, JobPageView, JobView
 
 _NONE_SUCH = JSONResponse({"success": False, "message": "There is no such job."}, status_code=404)
-_FAULTS: dict[int | str, dict[str, object]] = {
-    401: {"description": "No token, or one that is not known."},
-    403: {"description": "The token's scopes do not allow it."},
-    404: {"model": FaultView, "description": "Your institution has no such job."},
-}
+_UNKNOWN = refusal("Your institution has no such job.")
 
 
 class CursorError(PermanentError):
@@ -38,7 +35,7 @@ def job_routes(jobs: Jobs, ledger: Ledger, requires: Requires) -> APIRouter:
     @router.get(
         "",
         summary="List jobs, the newest first.",
-        responses={400: {"model": FaultView}, 401: _FAULTS[401], 403: _FAULTS[403]},
+        responses={**REFUSALS, 400: refusal("The cursor is not `next` of a page.")},
     )
     async def list_jobs(
         state: JobState | None = None,
@@ -55,7 +52,9 @@ def job_routes(jobs: Jobs, ledger: Ledger, requires: Requires) -> APIRouter:
             next=_cursor(last.requested_at, last.id) if last else None,
         )
 
-    @router.get("/{job_id}", summary="Read a job with its tasks.", responses=_FAULTS, response_model=JobView)
+    @router.get(
+        "/{job_id}", summary="Read a job with its tasks.", responses={**REFUSALS, 404: _UNKNOWN}, response_model=JobView
+    )
     async def read_job(job_id: str, principal: Principal = reader) -> JobView | JSONResponse:
         job = await jobs.of_institution(principal.institution, job_id)
         return _NONE_SUCH if job is None else JobView.of(job)
@@ -64,7 +63,7 @@ def job_routes(jobs: Jobs, ledger: Ledger, requires: Requires) -> APIRouter:
         "/{job_id}/cancel",
         summary="Stop a job; its workers notice within seconds.",
         status_code=202,
-        responses={**_FAULTS, 409: {"model": FaultView, "description": "It has ended already."}},
+        responses={**REFUSALS, 400: refusal("Not JSON."), 404: _UNKNOWN, 409: refusal("It has ended already.")},
         response_model=JobView,
     )
     async def cancel_job(

@@ -75,10 +75,3 @@ class CancelView(BaseModel):
     """Why a job is to be stopped."""
 
     reason: str = Field(min_length=1, max_length=200, description="Shown to others: no patient data.")
-
-
-class FaultView(BaseModel):
-    """What went wrong."""
-
-    success: bool = False
-    message: str
