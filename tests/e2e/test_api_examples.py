@@ -10,21 +10,18 @@ import io
 import json
 import os
 import re
-import time
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import httpx2
-import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from radbus_cli.local.stack import LocalStack
 from radbus_cli.tokens import create_in
-from radbus_cli.users import add_in
 from radbus_testing.phantom_dicom import PhantomHeader, phantom_instances
 from radbus_testing.waiting import eventually
+
+from tests.contract.users import User, register
 
 pytestmark = pytest.mark.stack
 KEPT = Path(__file__).parents[2] / "docs" / "api" / "examples.json"
@@ -49,10 +46,12 @@ class Caller:
         answer = eventually(
             lambda: self._answered(method, address, status, given), timeout_s=60, what=f"{status} of {operation}"
         )
-        is_json = "json" in answer.headers["content-type"]
-        text = SIGNATURE.sub("?X-Amz-Signature=...", answer.text) if is_json else answer.text
-        body = json.loads(text) if is_json else answer.text if answer.headers["content-type"] == "text/plain" else None
-        self.answers[f"{operation} {status}"] = {"content_type": answer.headers["content-type"], "body": body}
+        content_type = answer.headers["content-type"]
+        is_json = "json" in content_type
+        body = answer.text if content_type == "text/plain" else None
+        if is_json:
+            body = shortened(json.loads(SIGNATURE.sub("?X-Amz-Signature=...", answer.text)))
+        self.answers[f"{operation} {status}"] = {"content_type": content_type, "body": body}
         return answer.json() if is_json else answer
 
     def _answered(self, method: str, address: str, status: int, given: dict[str, Any]) -> httpx2.Response | None:
@@ -61,7 +60,7 @@ class Caller:
 
 
 @pytest.fixture(scope="module")
-def answers(radbus: LocalStack, small_chest) -> dict[str, Any]:
+def answers(radbus: LocalStack, small_chest, tmp_path_factory) -> dict[str, Any]:
     """Take the journeys of a client, once."""
     token = asyncio.run(create_in(radbus.environment(), institution=INSTITUTION, name="examples"))
     caller = Caller(radbus.url("front"), token)
@@ -69,7 +68,7 @@ def answers(radbus: LocalStack, small_chest) -> dict[str, Any]:
     instances = list(phantom_instances(small_chest, header))
     _send(caller, instances)
     _read(caller)
-    _read_as_user(caller, radbus)
+    _read_as_user(caller, register(radbus, tmp_path_factory.mktemp("reader"), "example-reader", INSTITUTION))
     _segment(caller, instances)
     if os.environ.get("RADBUS_RECORD_EXAMPLES"):
         KEPT.write_text(json.dumps(caller.answers, indent=2, ensure_ascii=False) + "\n")
@@ -78,13 +77,15 @@ def answers(radbus: LocalStack, small_chest) -> dict[str, Any]:
 
 def _send(caller: Caller, instances: list[bytes]) -> None:
     files = [(f"file{number}", (f"{number}.dcm", io.BytesIO(each))) for number, each in enumerate(instances[1:])]
+    last = files.pop()
     caller.ask("POST /upload", 400, files=[("file0", ("notes.txt", io.BytesIO(b"no DICOM")))])
     stow = {"Accept": "application/dicom+json", "Content-Type": "application/dicom"}
     caller.ask("POST /studies", 200, content=instances[0], headers=stow)
     caller.ask(
         "POST /studies/{study_instance_uid}", 409, study_instance_uid="1.2.3", content=instances[0], headers=stow
     )
-    caller.ask("POST /upload", 200, files=files, headers={"X-Series-Complete": "true"})
+    caller.ask("POST /upload", 200, files=files)
+    caller.ask("POST /upload", 200, files=[last], headers={"X-Series-Complete": "true"})
 
 
 def _read(caller: Caller) -> None:
@@ -105,24 +106,14 @@ def _read(caller: Caller) -> None:
     caller.ask("POST /compute/{uid}", 200, uid=SERIES, json={"recompute": True})
 
 
-def _read_as_user(caller: Caller, stack: LocalStack) -> None:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
-    asyncio.run(add_in(stack.environment(), "example-reader", institution=INSTITUTION, public_key=public))
-    claims = {"iss": "example-reader", "username": "example-reader", "exp": int(time.time()) + 60}
-    signed = jwt.encode(claims, key, algorithm="RS256")
+def _read_as_user(caller: Caller, reader: User) -> None:
     caller.ask("POST /api/auth/jwt_login/", 401, json={"jwt": "none.at.all"})
-    access = caller.ask("POST /api/auth/jwt_login/", 200, json={"jwt": signed})["token"]
-    model = caller.ask("GET /inferences", 200)[0]["model"]["id"]
-    caller.ask(
-        "GET /api/models/{model_id}/patients/{patient_mrn}/inferences/",
-        200,
-        model_id=model,
-        patient_mrn="PHANTOM",
-        headers={"Authorization": f"Bearer {access}"},
-    )
+    access = caller.ask("POST /api/auth/jwt_login/", 200, json={"jwt": reader.signed()})["token"]
     caller.answers["POST /api/auth/jwt_login/ 200"]["body"] = {"token": "eyJhbGciOiJIUzI1NiIs..."}
+    history = "GET /api/models/{model_id}/patients/{patient_mrn}/inferences/"
+    model = caller.ask("GET /inferences", 200)[0]["model"]["id"]
+    bearer = {"Authorization": f"Bearer {access}"}
+    caller.ask(history, 200, model_id=model, patient_mrn="PHANTOM", headers=bearer)
 
 
 def _segment(caller: Caller, instances: list[bytes]) -> None:
@@ -152,6 +143,16 @@ def test_a_route_answers_in_the_form_of_its_example(answers, operation):
 
     assert form(answers[operation]["body"]) == form(kept["body"])
     assert answers[operation]["content_type"] == kept["content_type"]
+
+
+def shortened(value: Any) -> Any:
+    """Keep the first of many objects, and two of what is numbered: an example is to be read."""
+    if isinstance(value, dict):
+        kept = list(value.items())[:2] if value and all(key.isdecimal() for key in value) else value.items()
+        return {key: shortened(each) for key, each in kept}
+    if isinstance(value, list):
+        return [shortened(each) for each in (value[:1] if value and isinstance(value[0], dict) else value)]
+    return value
 
 
 def form(value: Any) -> Any:
