@@ -10,10 +10,13 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from radbus_cli.dead_letters import DeadLetter
+from radbus_cli.dead_queues import DeadQueues, queue_names
 from radbus_contracts.topology import EVENTS, JOB_REQUESTED, SCHEDULER_JOB_REQUESTED, SERIES_COMPLETED
 from radbus_storage import records
 from radbus_storage.documents import Documents
@@ -119,6 +122,17 @@ async def assert_counted(hospital, series, told) -> None:
     # The same one may be told twice; another one may not be.
     assert sorted(uid for _, uid in await until(all_told, timeout_s=DEADLINE_S, what="inferences told")) == accepted
     await assert_stored(hospital, series)
+    assert await dead_letters_of(hospital) == []
+
+
+async def dead_letters_of(hospital) -> list[DeadLetter]:
+    environment = hospital.stack.environment()
+    found: list[DeadLetter] = []
+    async with DeadQueues.of(environment["RADBUS_AMQP_URL"]) as queues:
+        for name in queue_names(Path(environment["RADBUS_MACHINES_DIR"])):
+            async with queues.look(name, limit=1000) as letters:
+                found += [each.letter async for each in letters if hospital.institution.encode() in each.message.body]
+    return found
 
 
 async def assert_stored(hospital, series) -> None:
@@ -193,17 +207,21 @@ async def test_a_job_asked_for_twice_since_its_confirm_was_cut_off_is_done_once(
 
 async def test_a_job_whose_record_was_written_without_an_answer_is_done_once(lines, hospital, series, told):
     line, url = lines["scheduler", "database"], hospital.stack.url("scheduler")
-    put_off = f'radbus_messages_settled_total{{outcome="retried",queue="{SCHEDULER_JOB_REQUESTED.name}"}}'
-    before = await asyncio.to_thread(counted, url, put_off)
+    done, put_off = (
+        f'radbus_messages_settled_total{{outcome="{outcome}",queue="{SCHEDULER_JOB_REQUESTED.name}"}}'
+        for outcome in ("done", "retried")
+    )
+    done_before, put_off_before = [await asyncio.to_thread(counted, url, each) for each in (done, put_off)]
     cut = line.cut_when(Passing(Way.TO_SERVER, mongo_command("insert", records.JOBS)), Passing(Way.TO_CLIENT))
 
     await accept(hospital, series)
     await struck(cut)
     async with documents_of(hospital) as documents:
         assert await documents[records.JOBS].count({"institution": hospital.institution}) >= 1
-    await grown(url, put_off, beyond=before)
+    await grown(url, put_off, beyond=put_off_before)
     line.restore()
 
+    await grown(url, done, beyond=done_before + len(series) - 1)
     await assert_counted(hospital, series, told)
 
 
