@@ -22,17 +22,25 @@ def log(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def together(stack, log) -> Iterator[str]:
+def environment(stack) -> dict[str, str]:
+    """The test's servers with a database of its own, in which nobody else left jobs."""
+    return {**stack.environment(), "RADBUS_MONGO_DATABASE": "radbus-together"}
+
+
+@pytest.fixture(scope="module")
+def together(stack, environment, log) -> Iterator[str]:
     """Its address; it must be ready, and end cleanly at SIGTERM."""
-    port, environment = stack.layout.port("front"), {**stack.environment(), "RADBUS_HTTP_PORT": "1"}
+    port = stack.layout.port("front")
     arguments = ("serve", "--all", "--port", str(port))
-    with service_running("cli", environment, port=port, log=log, arguments=arguments) as url:
+    with service_running(
+        "cli", {**environment, "RADBUS_HTTP_PORT": "1"}, port=port, log=log, arguments=arguments
+    ) as url:
         yield url
 
 
 @pytest.fixture
-def ask(stack, together, institution) -> Callable[..., httpx2.Response]:
-    token = asyncio.run(create_in(stack.environment(), institution=institution, name="test"))
+def ask(environment, together, institution) -> Callable[..., httpx2.Response]:
+    token = asyncio.run(create_in(environment, institution=institution, name="test"))
 
     def ask(method: str, path: str, headers: dict[str, str] | None = None, **options) -> httpx2.Response:
         headers = {"Authorization": f"Token {token}"} | (headers or {})

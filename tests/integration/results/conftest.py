@@ -24,16 +24,21 @@ def results_log(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def results(stack, results_log) -> Iterator[str]:
+def environment(stack) -> dict[str, str]:
+    """The test's servers with a database of these tests' own: records made by hand are no whole records to others."""
+    return {**stack.environment(), "RADBUS_MONGO_DATABASE": "radbus-results"}
+
+
+@pytest.fixture(scope="module")
+def results(stack, environment, results_log) -> Iterator[str]:
     """The service's address."""
-    environment = {**stack.environment(), "RADBUS_ARCHIVE_LIMIT_BYTES": "100000"}
-    with service_running("results", environment, port=stack.layout.port("results"), log=results_log) as url:
+    limited = {**environment, "RADBUS_ARCHIVE_LIMIT_BYTES": "100000"}
+    with service_running("results", limited, port=stack.layout.port("results"), log=results_log) as url:
         yield url
 
 
 @pytest.fixture
-async def world(stack, results, institution) -> AsyncIterator[World]:
-    environment = stack.environment()
+async def world(environment, results, institution) -> AsyncIterator[World]:
     settings = settings_of(environment)
     documents, objects = Documents(settings.documents), ObjectStore(settings.objects)
     token = await create_token(documents[TOKENS], institution=institution, name="test", sources=("ward",))
