@@ -9,7 +9,7 @@ PYTEST := $(VENV)/pytest
 PYTHON_FOLDERS := libs services cli tests examples triton_models deploy docs
 TYPED := $(wildcard libs/*/src services/*/src) cli/src deploy/local docs examples
 
-.PHONY: help install demo up down test lint types imports unit contract integration e2e chaos bench docs lock
+.PHONY: help install demo up down test lint types imports unit contract integration e2e chaos whole bench docs lock
 
 help: ## show this
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -26,7 +26,7 @@ up: install ## start the local stack
 down: install ## stop the local stack
 	$(VENV)/radbus down
 
-test: lint types imports unit contract integration e2e chaos ## everything but bench
+test: lint types imports unit integration whole ## everything but bench
 
 lint: install imports ## style and import rules
 	$(VENV)/ruff check $(PYTHON_FOLDERS)
@@ -40,7 +40,7 @@ imports: install ## who may import whom
 	$(VENV)/lint-imports
 
 unit: install ## no socket, no sleep
-	$(PYTEST) tests/unit
+	$(PYTEST) tests/unit -n auto
 
 contract: install ## snapshots of the outside contracts
 	$(PYTEST) tests/contract
@@ -53,6 +53,9 @@ e2e: install ## whole journeys on the local stack
 
 chaos: install ## cut, kill, delay, fill
 	$(PYTEST) tests/chaos
+
+whole: install ## contract, e2e and chaos on one start of the stack
+	$(PYTEST) tests/contract tests/e2e tests/chaos
 
 bench: install ## measure, never assert
 	$(PYTEST) tests/bench -s
