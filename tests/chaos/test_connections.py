@@ -113,7 +113,7 @@ async def assert_counted(hospital, series, told) -> None:
     assert sorted(job["subject_uid"] for job in jobs) == accepted
     assert {job["state"] for job in jobs} == {"completed"}
     for each in series:
-        assert len(hospital.get("results", "/inferences", series=each.uid).json()) == 1
+        assert len(hospital.get("/inferences", series=each.uid).json()) == 1
 
     async def all_told() -> set[tuple[str, str]] | None:
         found = {(e["id"], e["data"]["series_instance_uids"][0]) for e in told if "inference.completed" in e["type"]}

@@ -24,7 +24,7 @@ from radbus_contracts.routes import ROUTES, Route, ServiceName
 from radbus_testing.waiting import eventually
 
 HOST = "127.0.0.1"
-UNKNOWN = ["/", "/upload/", "/UPLOAD", "/%75pload", "/results/", "/results/1/2", "/jobs/1/stop"]
+UNKNOWN = ["/", "/explain/", "/UPLOAD", "/%75pload", "/results/", "/results/1/2", "/jobs/1/stop"]
 MARK = "ZQXMARK"
 
 
@@ -140,6 +140,21 @@ def test_a_request_comes_to_its_service_with_its_address_as_it_was(any_front, ro
 
         assert (told["service"], told["method"]) == (route.service, method)
         assert (told["path"], told["query"]) == (addressed(route), "x=%2F&y=%C3%A4")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "service"),
+    [
+        ("POST", "/upload/", "ingest"),
+        ("POST", "/studies/", "ingest"),
+        ("POST", "/studies/1.2/", "ingest"),
+        ("GET", "/api/models/m/patients/p/inferences", "results"),
+    ],
+)
+def test_a_slash_too_many_or_too_few_does_not_send_a_client_and_its_body_away(any_front, method, path, service):
+    told = any_front.ask(method, path).json()
+
+    assert (told["service"], told["path"]) == (service, path)
 
 
 @pytest.mark.parametrize("path", UNKNOWN)

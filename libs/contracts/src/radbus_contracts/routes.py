@@ -25,16 +25,22 @@ class ServiceName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One path, in OpenAPI's form (`{parameter}` is one segment), with its methods; without any it takes all."""
+    """One path, in OpenAPI's form (`{parameter}` is one segment), with its methods; without any it takes all.
+
+    `either_slash`: some clients end the path with a slash, or not, as the contract does not, and none of them would
+    follow a redirect with its body and its credentials.
+    """
 
     path: str
     service: ServiceName
     methods: tuple[str, ...] = ()
+    either_slash: bool = False
 
     @property
     def pattern(self) -> str:
         """A regular expression, of the kind that all engines know, for the whole of a path as it came."""
-        return f"^{_PARAMETER.sub('[^/]+', self.path)}$"
+        path = f"{self.path.rstrip('/')}/?" if self.either_slash else self.path
+        return f"^{_PARAMETER.sub('[^/]+', path)}$"
 
     def takes(self, method: str) -> bool:
         """Tell whether a method is one of this route's."""
@@ -43,15 +49,17 @@ class Route:
 
 ROUTES: Final = (
     # Upload and results API, STOW-RS.
-    Route("/upload", ServiceName.INGEST, ("POST",)),
-    Route("/studies", ServiceName.INGEST, ("POST",)),
-    Route("/studies/{study_instance_uid}", ServiceName.INGEST, ("POST",)),
+    Route("/upload", ServiceName.INGEST, ("POST",), either_slash=True),
+    Route("/studies", ServiceName.INGEST, ("POST",), either_slash=True),
+    Route("/studies/{study_instance_uid}", ServiceName.INGEST, ("POST",), either_slash=True),
     Route("/compute/{uid}", ServiceName.ROUTER, ("GET", "POST")),
     Route("/results/{uid}", ServiceName.RESULTS, ("GET",)),
     Route("/results/v2/{uid}", ServiceName.RESULTS, ("GET",)),
     # Inference API.
     Route("/api/auth/jwt_login/", ServiceName.RESULTS, ("POST",)),
-    Route("/api/models/{model_id}/patients/{patient_mrn}/inferences/", ServiceName.RESULTS, ("GET",)),
+    Route(
+        "/api/models/{model_id}/patients/{patient_mrn}/inferences/", ServiceName.RESULTS, ("GET",), either_slash=True
+    ),
     Route("/inferences", ServiceName.RESULTS, ("GET",)),
     Route("/inferences/{inference_id}", ServiceName.RESULTS, ("GET",)),
     # Inferencing API, and what its public client calls.
