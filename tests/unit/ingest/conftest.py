@@ -93,6 +93,7 @@ class Stores:
         self.records: dict[tuple[str, str], tuple[str, Header]] = {}
         self.series: list[tuple[Touch, str]] = []
         self.studies: list[Touch] = []
+        self.completed: dict[tuple[str, str], int] = {}
         self.away: set[str] = set()
         self.puts = 0
         self.puts_until_away: int | None = None
@@ -126,6 +127,9 @@ class Stores:
             key[0] == institution and header.series_instance_uid == series_instance_uid
             for key, (_, header) in self.records.items()
         )
+
+    async def completed_count(self, institution: str, series_instance_uid: str) -> int | None:
+        return self.completed.get((institution, series_instance_uid))
 
     async def touch_series(self, touch: Touch, series_instance_uid: str, modality: str) -> None:
         self.raise_if_away("series")
@@ -249,6 +253,7 @@ def make_ingest() -> Callable[..., Ingest]:
             touch_series=stores.touch_series,
             touch_study=stores.touch_study,
             count=stores.count,
+            completed_count=stores.completed_count,
             complete_soon=lambda: None,
         )
         receiver = Receiver(

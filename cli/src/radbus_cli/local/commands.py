@@ -15,8 +15,14 @@ from radbus_cli.local.errors import StackError
 from radbus_cli.local.layout import DEFAULT_BASE_PORT, default_root
 from radbus_cli.local.stack import LocalStack, ProgramStatus
 
-Root = Annotated[Path | None, typer.Option(help="The stack's folder; by default .local/stack in the repository.")]
-BasePort = Annotated[int, typer.Option(help="The first of the hundred ports that the stack may use.")]
+Root = Annotated[
+    Path | None,
+    typer.Option(envvar="RADBUS_STACK_ROOT", help="The stack's folder; by default .local/stack in the repository."),
+]
+BasePort = Annotated[
+    int,
+    typer.Option(envvar="RADBUS_STACK_BASE_PORT", help="The first of the hundred ports that the stack may use."),
+]
 Workers = Annotated[int, typer.Option(help="How many workers run.", min=0)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

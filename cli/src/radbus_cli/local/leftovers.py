@@ -7,7 +7,8 @@ import signal
 import time
 from pathlib import Path
 
-MARK = "RADBUS_STACK_ROOT"
+# Set by nobody else: whatever has it is ended with the stack.
+MARK = "RADBUS_PROGRAM_OF_STACK"
 
 
 def living_processes(root: Path) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -22,6 +22,7 @@ _KEYWORDS = [
     "InstanceNumber",
     "Modality",
     "NumberOfFrames",
+    "PatientID",
     "PerFrameFunctionalGroupsSequence",
     "PhotometricInterpretation",
     "PixelRepresentation",
@@ -34,6 +35,7 @@ _KEYWORDS = [
     "SamplesPerPixel",
     "SharedFunctionalGroupsSequence",
     "SliceThickness",
+    "StudyInstanceUID",
 ]
 MAX_FRAMES = 20_000
 
@@ -63,6 +65,8 @@ class FrameHeader:
     imager_pixel_spacing_mm: tuple[float, ...] | None
     slice_thickness_mm: float | None
     frame_of_reference_uid: str | None
+    study_instance_uid: str = ""
+    patient_id: str = field(default="", repr=False)
 
 
 def read_frame_headers(path: Path) -> list[FrameHeader]:
@@ -138,6 +142,8 @@ def _frame_header(path: Path, ds: Dataset, groups: _Groups, index: int) -> Frame
         imager_pixel_spacing_mm=groups.numbers("", "ImagerPixelSpacing", 2),
         slice_thickness_mm=thickness[0] if thickness else None,
         frame_of_reference_uid=str(ds.get("FrameOfReferenceUID") or "") or None,
+        study_instance_uid=str(ds.get("StudyInstanceUID") or ""),
+        patient_id=str(ds.get("PatientID") or "").strip(),
     )
 
 

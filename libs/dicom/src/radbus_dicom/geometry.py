@@ -68,6 +68,7 @@ def plan_volume(headers: Sequence[FrameHeader], *, minimum_frames: int = 1) -> V
         SeriesNotUsable: The frames are not one volume; the text says why.
     """
     remarks: list[str] = []
+    _refuse_mixed_subjects(headers)
     kept = _without_localizers(headers, remarks)
     _refuse_mixed_matrices(kept)
     modality = kept[0].modality
@@ -92,6 +93,19 @@ def _without_localizers(headers: Sequence[FrameHeader], remarks: list[str]) -> l
     if len(kept) < len(headers):
         remarks.append(f"{len(headers) - len(kept)} localizer (scout) image(s) in the series were left out.")
     return kept
+
+
+def _refuse_mixed_subjects(headers: Sequence[FrameHeader]) -> None:
+    """Refuse what must never become one result, whoever put it into one series."""
+    patients = {header.patient_id for header in headers} - {""}
+    if len(patients) > 1:
+        raise SeriesNotUsable(f"Expected images of one patient; the series has those of {len(patients)}.")
+    studies = {header.study_instance_uid for header in headers} - {""}
+    if len(studies) > 1:
+        raise SeriesNotUsable(f"Expected images of one study; the series has those of {len(studies)}.")
+    repeated = len(headers) - len({(header.sop_instance_uid, header.frame_number) for header in headers})
+    if repeated:
+        raise SeriesNotUsable(f"Expected a SOPInstanceUID of its own for each image; {repeated} have another's.")
 
 
 def _refuse_mixed_matrices(headers: list[FrameHeader]) -> None:

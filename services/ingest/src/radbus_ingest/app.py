@@ -62,6 +62,7 @@ def create_app(settings: IngestSettings) -> Service:
         touch_series=series.touch,
         touch_study=studies.touch,
         count=instances.count,
+        completed_count=series.completed_count,
         complete_soon=completer.complete_soon,
     )
     room = _room(settings)

@@ -52,7 +52,7 @@ class Authenticator:
 
         async def authenticate(request: Request) -> Principal:
             secret = request.headers.get("api_auth_secret", "")
-            if not secret and "authorization" not in request.headers:
+            if not secret and not request.headers.get("authorization", "").strip():
                 raise UnauthenticatedError(_NO_CREDENTIALS)
             try:
                 if not secret:

@@ -76,7 +76,7 @@ class Users:
         """Find whose access token this is.
 
         Raises:
-            UnauthenticatedError: Nobody's, it has expired, or the user has been removed or has got another key.
+            UnauthenticatedError: Nobody's, it has expired, or the user has been removed or has got another key or institution.
         """
         if self._access_key is None:
             raise UnauthenticatedError("Invalid token.")
@@ -84,11 +84,14 @@ class Users:
             access_token,
             self._access_key,
             algorithms=["HS256"],
-            require=["exp", "sub", "key"],
+            require=["exp", "sub", "key", "institution"],
             issuer=ACCESS_ISSUER,
         )
         user = await self._find(claims["sub"])
-        if user is None or fingerprint(user["public_key"]) != claims["key"]:
+        if user is None or (fingerprint(user["public_key"]), user["institution"]) != (
+            claims["key"],
+            claims["institution"],
+        ):
             raise UnauthenticatedError("Invalid token.")
         return principal_of(user, name=user["_id"], caller=f"user:{user['_id']}")
 
@@ -105,5 +108,6 @@ class Users:
             "iat": now,
             "exp": now + self._lifetime,
             "key": fingerprint(user["public_key"]),
+            "institution": user["institution"],
         }
         return jwt.encode(claims, access_key, algorithm="HS256")

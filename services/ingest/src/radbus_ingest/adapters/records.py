@@ -124,6 +124,12 @@ class SeriesRecords:
         }
         await _touch(self.collection, record_id(touch.institution, series_instance_uid), touch, own)
 
+    async def completed_count(self, institution: str, series_instance_uid: str) -> int | None:
+        """Return how many instances a series was completed with, None when it is open or unknown."""
+        where = {"_id": record_id(institution, series_instance_uid), "state": "complete"}
+        found = await self.collection.find_one(where, only={"instance_count": 1})
+        return None if found is None else int(found["instance_count"])
+
     async def due(self, *, limit: int) -> list[Document]:
         """Return the series that have been quiet for their time."""
         return await _due(self.collection, limit)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -37,8 +36,20 @@ class TouchStudy(Protocol):
         ...
 
 
+class CompletedCount(Protocol):
+    """Tells with how many instances a series was completed."""
+
+    async def __call__(self, institution: str, series_instance_uid: str) -> int | None:
+        """Return None when it is open or unknown; raise TransientError when the store is away."""
+        ...
+
+
 class Toucher:
-    """Touches each study and each series of a request once, after its instances are recorded; duplicates count too."""
+    """Touches each study and each series of a request once, after its instances are recorded.
+
+    A duplicate touches its series too, since whoever stored it may have died before the touch; unless the series was
+    completed with all that there is: then it must not be under process again for nothing.
+    """
 
     def __init__(
         self,
@@ -47,19 +58,24 @@ class Toucher:
         touch_series: TouchSeries,
         touch_study: TouchStudy,
         count: Count,
+        completed_count: CompletedCount,
         complete_soon: Callable[[], None],
     ) -> None:
         self._series = touch_series
         self._study = touch_study
         self._rules = rules
         self._count = count
+        self._completed_count = completed_count
         self._complete_soon = complete_soon
 
     async def touch(self, arrival: Arrival, stored: Iterable[Stored]) -> set[tuple[str, str]]:
         """Touch everything that was stored; return the (study, series) UIDs for which a store was away."""
-        groups: defaultdict[tuple[str, str], list[Stored]] = defaultdict(list)
+        groups: dict[tuple[str, str], list[Stored]] = {}
         for outcome in stored:
-            groups[outcome.instance.study_instance_uid, outcome.instance.series_instance_uid].append(outcome)
+            key = (outcome.instance.study_instance_uid, outcome.instance.series_instance_uid)
+            groups.setdefault(key, []).append(outcome)
+        settled = {key for key, group in groups.items() if await self._is_settled(arrival.institution, key[1], group)}
+        groups = {key: group for key, group in groups.items() if key not in settled}
         lost_studies: set[str] = set()
         # The study first: a series that is receiving then always has a study that is, too.
         for study_instance_uid in {study for study, _ in groups}:
@@ -70,6 +86,15 @@ class Toucher:
             if key[0] in lost_studies or not await self._touch_series(arrival, key, group):
                 lost.add(key)
         return lost
+
+    async def _is_settled(self, institution: str, series_instance_uid: str, group: list[Stored]) -> bool:
+        if any(outcome.created for outcome in group):
+            return False
+        try:
+            completed = await self._completed_count(institution, series_instance_uid)
+            return completed is not None and completed == await self._count(institution, series_instance_uid)
+        except TransientError:
+            return False  # touching it will tell
 
     async def _touch_study(self, arrival: Arrival, study_instance_uid: str) -> bool:
         quiet_s = self._rules.quiet_s + self._rules.study_quiet_s

@@ -15,7 +15,7 @@ from radbus_runtime.tracing import continued, current_traceparent
 
 from radbus_scheduler.adapters import metrics
 from radbus_scheduler.adapters.jobs import Jobs
-from radbus_scheduler.domain.job import Job
+from radbus_scheduler.domain.job import Job, JobState
 from radbus_scheduler.domain.transitions import has_ended, needs_dispatcher
 from radbus_scheduler.handlers.telling import messages_of
 
@@ -94,7 +94,7 @@ class Ledger:
                 job_id=after.id,
                 use_case=after.use_case,
                 state=after.state.value,
-                reason=after.reason,
+                reason=None if after.state is JobState.CANCELLED else after.reason,
                 duration_s=round((after.finished_at - after.requested_at).total_seconds(), 3),
             )
         if needs_dispatcher(before, after):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from radbus_contracts.facts import JobCompletedV1, JobFailedV1, TaskOutcome
 from radbus_contracts.identity import event_id
 from radbus_contracts.orders import RunTaskV1
@@ -9,6 +11,9 @@ from radbus_contracts.topology import JOB_COMPLETED, JOB_FAILED, RUN_TASK, TASKS
 from radbus_runtime.events import Outgoing, Teller
 
 from radbus_scheduler.domain.job import Job, JobState, Task, TaskState
+
+# Why somebody did is in their own words, which may name a patient: it stays in the record.
+_CANCELLED: Final = "on request"
 
 
 def messages_of(teller: Teller, before: Job | None, after: Job) -> list[Outgoing]:
@@ -82,6 +87,7 @@ def _completed(job: Job) -> JobCompletedV1:
 
 
 def _failed(job: Job) -> JobFailedV1:
+    is_cancelled = job.state is JobState.CANCELLED
     return JobFailedV1(
         job_id=job.id,
         use_case=job.use_case,
@@ -90,8 +96,8 @@ def _failed(job: Job) -> JobFailedV1:
         subject_uid=job.subject_uid,
         revision=job.revision,
         task_id=next((task.id for task in job.tasks if task.state is TaskState.FAILED), None),
-        reason=job.reason or "",
-        cancelled=job.state is JobState.CANCELLED,
+        reason=_CANCELLED if is_cancelled else job.reason or "",
+        cancelled=is_cancelled,
     )
 
 
