@@ -9,7 +9,6 @@ import pytest
 from pydantic import ValidationError
 from radbus_contracts.facts import TriageStatus
 from radbus_results.domain.inference import Inference, Model
-from radbus_results.handlers.cursors import CursorError, cursor_of, place_of
 from radbus_results.handlers.inferences import InferenceQuery
 from radbus_results.handlers.rendering import inference_body, patient_inference_body, result_body
 
@@ -89,25 +88,6 @@ def test_the_inference_object_has_a_file_a_series_and_the_array_as_a_url():
     assert body.outputs["lungs_segmentation_array"] == {STUDY: {SERIES: "https://objects/site-a/lungs.npz?signed"}}
     assert body.outputs["emphysema_index"] == {STUDY: {SERIES: 3.0}}
     assert (body.model.name, body.model.version, body.study.date) == ("lung-ct", "1.0.0", "20260101")
-
-
-def test_a_cursor_says_the_place_where_a_page_ended():
-    cursor = cursor_of(INFERENCE)
-
-    place = place_of(cursor)
-
-    assert (place.completed_at, place.id) == (T0, "i1")
-
-
-OUTSIDE = ("MDAwMS0wMS0wMVQwMDowMDowMCsyMzowMHx4", "OTk5OS0xMi0zMVQyMzo1OTo1OS0yMzowMHx4")  # the calendar, in UTC
-
-
-@pytest.mark.parametrize(
-    "cursor", ["%%%", "bm90aGluZw", "MjAyNi0wMS0wMXxp", "MjAyNi0wMS0wMVQwMDowMDowMCswMDowMHw", "é", *OUTSIDE]
-)
-def test_what_is_not_a_cursor_is_refused(cursor: str):
-    with pytest.raises(CursorError, match="Link header"):
-        place_of(cursor)
 
 
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00", "yesterday"])
