@@ -23,7 +23,7 @@ from radbus_results.domain.inference import Inference
 from radbus_results.handlers.bodies import InferenceBody
 from radbus_results.handlers.documented import PENDING, REFUSALS
 from radbus_results.handlers.links import next_link
-from radbus_results.handlers.rendering import Sign, inference_body
+from radbus_results.handlers.rendering import Sign, inference_body, rendered
 
 log = structlog.get_logger(__name__)
 
@@ -119,7 +119,9 @@ class InferencesReader:
     ) -> list[InferenceBody]:
         series = [uid for each in inferences for uid in each.series_instance_uids] if with_files else []
         archives = await self._archives.keys(principal.institution, series)
-        return [inference_body(each, archives=archives, sign=self._sign) for each in inferences]
+        return await rendered(
+            lambda sign: [inference_body(each, archives=archives, sign=sign) for each in inferences], self._sign
+        )
 
 
 def inference_routes(reader: InferencesReader, requires: Requires) -> APIRouter:

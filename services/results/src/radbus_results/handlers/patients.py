@@ -27,7 +27,7 @@ from radbus_results.handlers.bodies import PatientInferenceBody
 from radbus_results.handlers.documented import DETAILS
 from radbus_results.handlers.inferences import ArchivesOf
 from radbus_results.handlers.links import next_link
-from radbus_results.handlers.rendering import Sign, patient_inference_body
+from radbus_results.handlers.rendering import Sign, patient_inference_body, rendered
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +81,9 @@ class PatientInferences:
     async def _bodies(self, institution: str, found: Sequence[Inference]) -> list[PatientInferenceBody]:
         series = [uid for each in found for uid in each.series_instance_uids]
         archives = await self.archives.keys(institution, series)
-        return [patient_inference_body(each, archives=archives, sign=self.sign) for each in found]
+        return await rendered(
+            lambda sign: [patient_inference_body(each, archives=archives, sign=sign) for each in found], self.sign
+        )
 
 
 def patient_routes(reader: PatientInferences, requires: Requires) -> APIRouter:
