@@ -110,7 +110,7 @@ class InferencesReader:
     async def one(self, principal: Principal, inference_id: str) -> InferenceBody | None:
         """Return one inference, with archives of its series; None where it is not the reader's to see."""
         found = await self._inferences.get(principal.institution, inference_id)
-        if found is None or (principal.models and found.model.id not in principal.models):
+        if found is None or not principal.has_model(found.model.id):
             return None
         return (await self._bodies(principal, [found], with_files=True))[0]
 

@@ -165,7 +165,7 @@ class ResultsReader:
         found = await self._inferences.get_all(principal.institution, wanted)
         if not found:
             raise InferenceMissingError(f"expected an inference {wanted[0]}")
-        inferences = [each for each in found if not principal.models or each.model.id in principal.models]
+        inferences = [each for each in found if principal.has_model(each.model.id)]
         if not inferences:
             principal.require_model(found[0].model.id)
         body = await rendered(
