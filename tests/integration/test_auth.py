@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from radbus_cli.__main__ import app
 from radbus_contracts.errors import RadbusError
+from radbus_contracts.identity import model_id
 from radbus_runtime.auth.last_use import LastUse
 from radbus_runtime.auth.tokens import create_token, digest
 from radbus_storage import records
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.stack
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 LOGIN = "/api/auth/jwt_login/"
+LUNG_CT = model_id("qct", "lung-ct")
 
 
 @dataclass
@@ -88,7 +90,7 @@ def test_a_token_may_do_what_it_was_given_and_its_list_never_shows_it(service, i
     made = json.loads(
         service.radbus(
             *("tokens", "create", institution, "--name", "pacs", "--scope", "read", "--scope", "store"),
-            *("--source", "ward", "--model", "lung-ct:1.0.0", "--days", "3", "--rate-limit", "2/hour", "--json"),
+            *("--source", "ward", "--model", LUNG_CT, "--days", "3", "--rate-limit", "2/hour", "--json"),
         )
     )
     scanner = service.radbus("tokens", "create", institution, "--name", "scanner", "--scope", "store")
@@ -101,7 +103,7 @@ def test_a_token_may_do_what_it_was_given_and_its_list_never_shows_it(service, i
     assert [each["name"] for each in listed] == ["pacs", "scanner"]
     days = datetime.fromisoformat(listed[0]["expires"]) - datetime.fromisoformat(listed[0]["created"])
     assert (listed[0]["id"], days) == (made["id"], timedelta(days=3))
-    assert (listed[0]["scopes"], listed[0]["models"]) == (["read", "store"], ["lung-ct:1.0.0"])
+    assert (listed[0]["scopes"], listed[0]["models"]) == (["read", "store"], [LUNG_CT])
     assert (listed[1]["expires"], listed[1]["rate_limit"]) == (None, None)
     shown = str(listed) + service.radbus("tokens", "list")
     assert all(secret not in shown for secret in (made["token"], scanner, digest(scanner)))

@@ -19,7 +19,12 @@ Scopes = Annotated[
     list[str] | None, typer.Option("--scope", help="What it may do: store, read or compute; all, if none is given.")
 ]
 Models = Annotated[
-    list[str] | None, typer.Option("--model", help="A model whose inferences it may read; any, if none is given.")
+    list[str] | None,
+    typer.Option(
+        "--model",
+        help="A model that it may run and read, by its UUID (`model.id` of an inference, `uuid` of "
+        "GET /api/v1/models); any, if none is given.",
+    ),
 ]
 RateLimit = Annotated[str | None, typer.Option(help="A limit of its own, such as 600/minute.")]
 

@@ -181,6 +181,27 @@ async def test_a_use_case_that_waits_for_a_request_is_answered_409_naming_how_to
     assert f"GET /compute/{SERIES}" in body["message"]
 
 
+async def test_a_series_for_which_only_its_study_may_be_asked_for_is_answered_409_naming_the_study(world):
+    newest, earlier = [{"matched": True, "on_request": True}], [{"matched": False, "on_request": True}]
+    for revision, decisions in ((2, newest), (1, earlier)):
+        await world.documents[records.ROUTINGS].insert(
+            {
+                "_id": f"{record_id(world.institution, STUDY)}/{revision}",
+                "institution": world.institution,
+                "subject_uid": STUDY,
+                "revision": revision,
+                "decisions": decisions,
+                "job_ids": [],
+                "reason": None if decisions is newest else "qct (modality: no)",
+            }
+        )
+
+    await world.publish(world.unrouted(), world.series_completed())
+    bodies = [await world.answered(409, uid) for uid in (SERIES, STUDY)]
+
+    assert all(f"GET /compute/{STUDY}" in body["message"] for body in bodies)
+
+
 async def test_a_failed_job_is_answered_500_and_told_once(world):
     await world.publish(world.series_completed(), world.requested(), world.failed(), world.failed())
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import requests
-from radbus_contracts.identity import outcome_id
+from radbus_contracts.identity import model_id, outcome_id
 from radbus_runtime.auth.tokens import create_token
 from radbus_storage import records
 
@@ -196,6 +196,20 @@ async def test_how_a_run_stands_is_told_in_one_of_five_words_with_a_whole_percen
     }
     assert told["no zip"]["message"] == "The archive is no zip."
     assert told["failed"]["message"] == "The run failed: segment: the worker was lost 3 times"
+
+
+async def test_a_run_of_a_model_that_is_not_the_callers_is_unknown(world):
+    run_id = await end(world)
+    tokens, own = world.documents[records.TOKENS], {"institution": world.institution, "name": "reader"}
+    theirs = await create_token(tokens, **own, models=(model_id("inner-eye", "pass-through"),))
+    others = [await create_token(tokens, **own, models=(each,)) for each in (model_id("qct", "pass-through"), MODEL)]
+    path = f"/v1/model/results/{run_id}"
+
+    seen = await world.get(path, headers={"API_AUTH_SECRET": theirs})
+    unseen = [await world.get(path, headers={"API_AUTH_SECRET": each}) for each in others]
+
+    assert seen.status_code == 200
+    assert [(each.status_code, each.json()) for each in unseen] == [(404, NOT_FOUND)] * 2
 
 
 async def test_a_run_of_another_model_than_the_address_names_is_unknown(world):

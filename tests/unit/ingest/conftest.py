@@ -32,7 +32,7 @@ from radbus_ingest.handlers.receiving import Receiver
 from radbus_ingest.handlers.starting import RunStarter
 from radbus_ingest.handlers.storing import InstanceStorer
 from radbus_ingest.handlers.touching import Toucher
-from radbus_runtime.auth.principal import ForbiddenError, Principal, UnauthenticatedError
+from radbus_runtime.auth.principal import Authenticate, ForbiddenError, Principal, UnauthenticatedError
 from radbus_runtime.events import Outgoing, Teller
 from radbus_runtime.http import create_api
 from radbus_storage.errors import StoreUnavailableError
@@ -228,20 +228,29 @@ async def _authenticate(request: Request) -> Principal:
     return Principal("hospital", "scanner", ("allowed",))
 
 
-async def _authenticate_by_secret(request: Request) -> Principal:
-    secret = request.headers.get("api_auth_secret")
-    if secret is None:
-        raise UnauthenticatedError("none")
-    if secret != "right":
-        raise ForbiddenError("wrong")
-    return Principal("hospital", "gateway")
+def _by_secret(models: tuple[str, ...]) -> Authenticate:
+    async def authenticate(request: Request) -> Principal:
+        secret = request.headers.get("api_auth_secret")
+        if secret is None:
+            raise UnauthenticatedError("none")
+        if secret != "right":
+            raise ForbiddenError("wrong")
+        return Principal("hospital", "gateway", models=models)
+
+    return authenticate
 
 
 @pytest.fixture
 def make_ingest() -> Callable[..., Ingest]:
     """Make ingest with limits and rules of the test's own."""
 
-    def make(*, limits: Limits = LIMITS, rules: CompletenessRules | None = None, requests: int = 5) -> Ingest:
+    def make(
+        *,
+        limits: Limits = LIMITS,
+        rules: CompletenessRules | None = None,
+        requests: int = 5,
+        callers_models: tuple[str, ...] = (),
+    ) -> Ingest:
         stores = Stores()
         runs = Runs(stores)
         room = Room(memory_bytes=20_000, part_memory_bytes=5_000)
@@ -275,7 +284,8 @@ def make_ingest() -> Callable[..., Ingest]:
         api = create_api("ingest", description="", body_limit_bytes=None)
         api.include_router(routes.router())
         starter = RunStarter(stores, runs, teller=Teller("ingest"), send_soon=lambda _, __: None)
-        run_routes = RunRoutes(starter, bodies, models=MODELS, requires=lambda _: _authenticate_by_secret, gate=gate)
+        by_secret = _by_secret(callers_models)
+        run_routes = RunRoutes(starter, bodies, models=MODELS, requires=lambda _: by_secret, gate=gate)
         api.include_router(run_routes.router())
         return Ingest(api, stores, room, runs, told)
 

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from radbus_contracts.identity import model_id
 from radbus_ingest.domain.limits import Limits
 
 Make = Callable[..., Any]
@@ -163,12 +164,33 @@ async def test_the_models_are_listed_by_the_ids_that_a_start_takes(ingest):
     assert answer.json == [
         {
             "id": "PassThroughModel:1729",
+            "uuid": model_id("inner-eye", "pass-through"),
             "name": "pass-through",
             "title": "Rectangles",
             "version": "1729",
             "channels": ["ct"],
         }
     ]
+
+
+async def test_a_model_that_is_not_the_callers_is_no_model_and_no_byte_is_read(make_ingest):
+    ingest = make_ingest(callers_models=(model_id("qct", "lung-ct"), "PassThroughModel:1729"))
+
+    starts = [await ingest.post(path, b"zip", secret="right") for path in (START, SEGMENT)]
+    listed = await ingest.post("/api/v1/models", method="GET", secret="right")
+
+    assert {(each.status, each.body.decode(), each.is_body_read) for each in starts} == {(404, NO_MODEL, False)}
+    assert listed.json == []
+
+
+async def test_a_model_that_is_the_callers_is_listed_and_started(make_ingest):
+    ingest = make_ingest(callers_models=(model_id("inner-eye", "pass-through"),))
+
+    started = await ingest.post(START, b"zip", secret="right")
+    listed = await ingest.post("/api/v1/models", method="GET", secret="right")
+
+    assert started.status == 201
+    assert [each["id"] for each in listed.json] == ["PassThroughModel:1729"]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from radbus_results.adapters.archives import ArchiveLimits, ArchivesPendingError, SeriesArchives
@@ -14,12 +15,18 @@ from radbus_storage.errors import StoreUnavailableError
 SERIES = ("1.2.1", "1.2.2", "1.2.3")
 
 
-class OneInstanceEach:
-    """Records of series of one instance each."""
+class Instances:
+    """Records of series of so many instances each."""
+
+    def __init__(self, count: int = 1) -> None:
+        self._count = count
 
     async def find(self, where: dict[str, str], **_: Any) -> list[dict[str, Any]]:
         uid = where["series_instance_uid"]
-        return [{"sop_instance_uid": f"{uid}.1", "object_key": uid, "size_bytes": 8, "sha256": uid}]
+        return [
+            {"sop_instance_uid": f"{uid}.{number}", "object_key": uid, "size_bytes": 8, "sha256": uid}
+            for number in range(self._count)
+        ]
 
 
 class HeldObjects:
@@ -29,6 +36,7 @@ class HeldObjects:
         self.let = asyncio.Event()
         self.away = False
         self.put_keys: list[str] = []
+        self.entries: dict[str, int] = {}
 
     async def keys(self, prefix: str, *, limit: int) -> list[str]:
         if self.away:
@@ -39,12 +47,14 @@ class HeldObjects:
         await self.let.wait()
         await asyncio.to_thread(path.write_text, key)
 
-    async def put(self, key: str, data: object, **_: Any) -> None:
+    async def put(self, key: str, data: BinaryIO, **_: Any) -> None:
         self.put_keys.append(key)
+        self.entries[key] = len(zipfile.ZipFile(data).namelist())
 
 
-def archives(objects: HeldObjects, folder: Path, *, wait_s: float) -> SeriesArchives:
-    return SeriesArchives(OneInstanceEach(), objects, ArchiveLimits(1000, folder=folder, wait_s=wait_s))  # type: ignore[arg-type]
+def archives(objects: HeldObjects, folder: Path, *, wait_s: float = 30, under_way: int = 10) -> SeriesArchives:
+    limits = ArchiveLimits(1000, folder=folder, wait_s=wait_s, under_way=under_way)
+    return SeriesArchives(Instances(), objects, limits)  # type: ignore[arg-type]
 
 
 async def test_a_reader_waits_so_long_and_finds_later_what_was_made_meanwhile(tmp_path: Path):
@@ -98,4 +108,46 @@ async def test_what_is_being_made_is_given_up_at_the_end(tmp_path: Path):
     await made.close()
 
     assert objects.put_keys == []
+    assert await asyncio.to_thread(os.listdir, tmp_path) == []
+
+
+async def test_who_asks_again_for_more_series_than_are_made_at_a_time_gets_them_all(tmp_path: Path):
+    objects = HeldObjects()
+    objects.let.set()
+    series = [f"1.2.{number}" for number in range(25)]
+    made = archives(objects, tmp_path)
+
+    for left in (15, 5):
+        with pytest.raises(ArchivesPendingError, match=f"Archives of {left} series"):
+            await made.keys("site-a", series)
+    keys = await made.keys("site-a", series)
+
+    assert set(keys) == set(series)
+    assert len(objects.put_keys) == len(series)
+
+
+async def test_archives_that_are_there_are_given_while_as_many_are_made_as_can_be(tmp_path: Path):
+    objects = HeldObjects()
+    objects.let.set()
+    made = archives(objects, tmp_path, wait_s=0.5, under_way=1)
+    there = await made.keys("site-a", SERIES[:1])
+    objects.let.clear()
+    with pytest.raises(ArchivesPendingError):
+        await made.keys("site-a", SERIES[1:2])
+
+    keys = await made.keys("site-a", SERIES[:1])
+
+    assert keys == there
+    await made.close()
+
+
+async def test_a_series_of_many_instances_is_packed_whole_and_its_folder_is_gone(tmp_path: Path):
+    objects = HeldObjects()
+    objects.let.set()
+    limits = ArchiveLimits(10_000, folder=tmp_path)
+    made = SeriesArchives(Instances(600), objects, limits)  # type: ignore[arg-type]
+
+    keys = await made.keys("site-a", SERIES[:1])
+
+    assert objects.entries[keys[SERIES[0]]] == 600
     assert await asyncio.to_thread(os.listdir, tmp_path) == []

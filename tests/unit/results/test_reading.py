@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -9,9 +10,8 @@ import pytest
 from pydantic import ValidationError
 from radbus_contracts.facts import TriageStatus
 from radbus_results.domain.inference import Inference, Model
-from radbus_results.handlers.cursors import CursorError, cursor_of, place_of
 from radbus_results.handlers.inferences import InferenceQuery
-from radbus_results.handlers.rendering import inference_body, patient_inference_body, result_body
+from radbus_results.handlers.rendering import inference_body, patient_inference_body, rendered, result_body
 
 STUDY, SERIES = "1.2", "1.2.3"
 T0 = datetime(2026, 1, 1, 12, 30, 15, 123000, tzinfo=UTC)
@@ -91,25 +91,6 @@ def test_the_inference_object_has_a_file_a_series_and_the_array_as_a_url():
     assert (body.model.name, body.model.version, body.study.date) == ("lung-ct", "1.0.0", "20260101")
 
 
-def test_a_cursor_says_the_place_where_a_page_ended():
-    cursor = cursor_of(INFERENCE)
-
-    place = place_of(cursor)
-
-    assert (place.completed_at, place.id) == (T0, "i1")
-
-
-OUTSIDE = ("MDAwMS0wMS0wMVQwMDowMDowMCsyMzowMHx4", "OTk5OS0xMi0zMVQyMzo1OTo1OS0yMzowMHx4")  # the calendar, in UTC
-
-
-@pytest.mark.parametrize(
-    "cursor", ["%%%", "bm90aGluZw", "MjAyNi0wMS0wMXxp", "MjAyNi0wMS0wMVQwMDowMDowMCswMDowMHw", "é", *OUTSIDE]
-)
-def test_what_is_not_a_cursor_is_refused(cursor: str):
-    with pytest.raises(CursorError, match="Link header"):
-        place_of(cursor)
-
-
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00", "yesterday"])
 def test_a_time_outside_the_calendar_is_refused(time: str):
     with pytest.raises(ValidationError, match=r"since"):
@@ -160,3 +141,19 @@ def test_the_inference_api_is_told_nothing_beside_what_it_names():
     assert set(body) == {"model", "study", "inputs", "outputs"}
     assert body["model"] == {"name": "lung-ct", "version": "1.0.0"}
     assert set(body["study"]) == {"date", "files"}
+
+
+async def test_an_answer_is_made_off_the_event_loop_with_each_key_signed_once():
+    signed: list[tuple[str, bool]] = []
+
+    def sign_here(key: str) -> str:
+        signed.append((key, threading.current_thread() is threading.main_thread()))
+        return key
+
+    await rendered(
+        lambda sign_once: [inference_body(INFERENCE, archives={}, sign=sign_once) for _ in range(2)], sign_here
+    )
+
+    assert {key for key, _ in signed} == {"site-a/1.png", "site-a/report.pdf", "site-a/lungs.dcm", "site-a/lungs.npz"}
+    assert len(signed) == 4
+    assert not any(on_the_loop for _, on_the_loop in signed)

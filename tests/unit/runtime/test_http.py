@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from fastapi import Depends
+from fastapi import APIRouter, Depends
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 from radbus_contracts.errors import PermanentError
 from radbus_runtime.auth.authenticator import Authenticator
 from radbus_runtime.auth.principal import AccessScope, Principal
 from radbus_runtime.auth.tokens import InstitutionNameError, create_token, digest
+from radbus_runtime.dialects import DetailRoute, InnerEyeRoute
 from radbus_runtime.http import create_api, id_for_log
 
 from tests.unit.runtime.memory import Records
@@ -80,6 +81,56 @@ def test_text_that_no_encoding_can_hold_is_a_bad_form_and_no_error(client):
 
     assert answer.status_code == 422
     assert "series.0" in answer.json()["message"]
+
+
+def raised(error: Exception) -> Any:
+    async def fail() -> None:
+        raise error
+
+    return fail
+
+
+@pytest.fixture
+def failing() -> TestClient:
+    """A service with a route of each contract that fails as nobody expects, and one that refuses for good."""
+    api = create_api("test", description="")
+    inner_eye, inference = APIRouter(route_class=InnerEyeRoute), APIRouter(route_class=DetailRoute)
+    inner_eye.add_api_route("/refused", raised(PermanentError("DOE^JANE")))
+    for router, path in ((inner_eye, "/v1"), (inference, "/api"), (api, "/results")):
+        router.add_api_route(path, raised(RuntimeError("DOE^JANE")))
+    for router in (inner_eye, inference):
+        api.include_router(router)
+    return TestClient(api, raise_server_exceptions=False)
+
+
+INNER_EYE_500 = {
+    "code": "INTERNAL_SERVER_ERROR",
+    "detail": "The server encountered an internal error. Please retry the request.",
+    "status": 500,
+    "title": "InternalError",
+}
+TEXT = "The server encountered an internal error."
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1", INNER_EYE_500),
+        ("/refused", INNER_EYE_500),
+        ("/api", {"detail": TEXT}),
+        ("/results", {"success": False, "message": TEXT}),
+    ],
+)
+def test_what_nobody_expected_is_500_in_the_words_of_the_routes_contract(failing, path, body):
+    answer = failing.get(path)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/json")
+    assert answer.json() == body
+
+
+def test_what_nobody_expected_is_left_to_the_server_to_log(failing):
+    with pytest.raises(RuntimeError), TestClient(failing.app) as client:
+        client.get("/results")
 
 
 def test_what_a_route_refuses_for_good_is_400_with_its_reason(client):

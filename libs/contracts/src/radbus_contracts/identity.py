@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
 from uuid import UUID, uuid5
 
+RUN_USE_CASE: Final = "inner-eye"
+"""What stands in the place of a use case for every run of the inferencing API."""
 _NAMESPACE = UUID("6f1a6e3c-0c6b-5d55-9d3c-3a51f7a3c0d1")
 
 
@@ -36,5 +39,5 @@ def outcome_id(job: str, task_id: str, attempt: int) -> str:
 
 
 def model_id(use_case: str, machine: str) -> str:
-    """Make the id by which readers of inferences know a machine within a use case, whatever its version."""
+    """Make the id by which readers and their rights know a machine within a use case, whatever its version."""
     return str(uuid5(_NAMESPACE, f"model/{use_case}/{machine}"))

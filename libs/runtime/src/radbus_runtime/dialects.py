@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
+import structlog
 from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -14,7 +15,10 @@ from radbus_contracts.errors import PermanentError, RadbusError, TransientError
 
 from radbus_runtime.auth.principal import ForbiddenError, RateLimitedError, UnauthenticatedError
 
+log = structlog.get_logger(__name__)
+
 RETRY_AFTER_S: Final = 5
+_UNEXPECTED: Final = "The server encountered an internal error."
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -91,6 +95,9 @@ class InnerEyeRoute(APIRoute):
                 return TOO_MANY_REQUESTS.answer(retry_after_s=error.retry_after_s)
             except TransientError:
                 return UNAVAILABLE.answer()
+            except PermanentError as error:
+                log.warning("request.refused", exc_info=error)
+                return INTERNAL_ERROR.answer()
 
         return answer
 
@@ -109,6 +116,17 @@ class DetailRoute(APIRoute):
                 return _detail(error)
 
         return answer
+
+
+def unexpected(request: Request) -> JSONResponse:
+    """Answer for what nobody expected, in the words of the route's contract, and with nothing of what happened."""
+    match request.scope.get("route"):
+        case InnerEyeRoute():
+            return INTERNAL_ERROR.answer()
+        case DetailRoute():
+            return JSONResponse({"detail": _UNEXPECTED}, status_code=500)
+        case _:
+            return JSONResponse({"success": False, "message": _UNEXPECTED}, status_code=500)
 
 
 def _detail(error: RadbusError | RequestValidationError | HTTPException) -> JSONResponse:

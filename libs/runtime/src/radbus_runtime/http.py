@@ -17,7 +17,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from radbus_runtime.auth.principal import ForbiddenError, RateLimitedError, UnauthenticatedError
-from radbus_runtime.dialects import RETRY_AFTER_S
+from radbus_runtime.dialects import RETRY_AFTER_S, unexpected
 from radbus_runtime.tracing import continued
 
 JSON_BODY_LIMIT_BYTES: Final = 8 * 1024 * 1024
@@ -45,6 +45,8 @@ def create_api(name: str, *, description: str, body_limit_bytes: int | None = JS
     api.add_exception_handler(PermanentError, _refused)
     api.add_exception_handler(RequestValidationError, _not_of_its_form)
     api.add_exception_handler(StarletteHTTPException, _refused_by_the_framework)
+    # What it answers for is raised again, for the server to log.
+    api.add_exception_handler(Exception, _failed)
     if body_limit_bytes is not None:
         api.add_middleware(_BoundedBody, limit_bytes=body_limit_bytes)
     api.add_middleware(_Traced)
@@ -134,6 +136,10 @@ async def _refused_by_the_framework(request: Request, error: Exception) -> JSONR
     if status == 405:
         headers["Allow"] = ", ".join(_methods(request))
     return JSONResponse({"success": False, "message": told}, status_code=status, headers=headers)
+
+
+async def _failed(request: Request, _: Exception) -> JSONResponse:
+    return unexpected(request)
 
 
 def _methods(request: Request) -> list[str]:

@@ -97,7 +97,7 @@ class ObjectStore:
         return await self._call(lambda: self._keys(prefix, limit))
 
     def presign(self, key: str, *, lifetime_s: int, filename: str | None = None) -> str:
-        """Sign a URL on the public address by which anyone may read the object for a time; no call is made."""
+        """Sign a public URL by which anyone may read the object for a time, in any thread; no call is made."""
         headers: dict[str, str | list[str] | tuple[str]] | None = None
         if filename is not None:
             headers = {"response-content-disposition": f'inline; filename="{filename}"'}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 from radbus_contracts import facts, topology
 from radbus_machines.manifest import load_manifests
 from radbus_runtime.auth.authenticator import Authenticator
@@ -27,7 +26,7 @@ from radbus_scheduler.handlers.gauges import Gauges
 from radbus_scheduler.handlers.ledger import Ledger
 from radbus_scheduler.handlers.reaper import IdlePools, Reaper
 from radbus_scheduler.handlers.requests import JobRequests
-from radbus_scheduler.handlers.routes import CursorError, job_routes
+from radbus_scheduler.handlers.routes import job_routes
 from radbus_scheduler.handlers.task_facts import TaskFacts
 from radbus_scheduler.settings import SchedulerSettings
 
@@ -92,9 +91,4 @@ def _subscribe(bus: Bus, requests: JobRequests, tasks: TaskFacts) -> None:
 def _api(documents: Documents, settings: SchedulerSettings, jobs: Jobs, ledger: Ledger) -> FastAPI:
     api = create_api("scheduler", description="Turns a job into tasks in order and gives them to workers.")
     api.include_router(job_routes(jobs, ledger, Authenticator(documents, settings).requires))
-    api.add_exception_handler(CursorError, _bad_request)
     return api
-
-
-async def _bad_request(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"success": False, "message": str(error)}, status_code=400)

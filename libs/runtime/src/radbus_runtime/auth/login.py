@@ -13,6 +13,7 @@ from radbus_storage.documents import Documents
 from radbus_runtime.auth.principal import UnauthenticatedError
 from radbus_runtime.auth.signed import LENGTH_LIMIT
 from radbus_runtime.auth.users import LoginOffError, Users
+from radbus_runtime.bodies import small_body
 from radbus_runtime.dialects import DetailRoute
 from radbus_runtime.documented import detail
 from radbus_runtime.settings import ServiceSettings
@@ -51,6 +52,7 @@ def login_routes(documents: Documents, settings: ServiceSettings) -> APIRouter:
             }
         },
         responses={
+            400: detail("The body did not come whole and in time."),
             401: detail("Not a JWT that lets a user in."),
             403: detail("The user may not log in with a JWT of this issuer."),
             413: detail("The body is too large for one JWT."),
@@ -59,7 +61,7 @@ def login_routes(documents: Documents, settings: ServiceSettings) -> APIRouter:
     )
     async def log_in(request: Request) -> Response:
         """Give an access token for a JWT that is signed with the key that the user is registered with."""
-        body = await _read(request)
+        body = await small_body(request, limit_bytes=_BODY_LIMIT_BYTES)
         try:
             token = await users.login(LoginBody.model_validate_json(body).jwt)
         except ValidationError as error:
@@ -70,12 +72,3 @@ def login_routes(documents: Documents, settings: ServiceSettings) -> APIRouter:
         return JSONResponse({"token": token}, headers={"Cache-Control": "no-store"})
 
     return router
-
-
-async def _read(request: Request) -> bytes:
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > _BODY_LIMIT_BYTES:
-            raise HTTPException(413, f"expected a body of at most {_BODY_LIMIT_BYTES} bytes")
-    return bytes(body)

@@ -42,7 +42,9 @@ ALL_SCOPES: Final = frozenset(AccessScope)
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whose request it is. `sources` are the workspaces it may name, `models` those it may read; empty means any.
+    """Whose request it is. `sources` are the workspaces it may name; empty means any.
+
+    `models` are the ids (`radbus_contracts.identity.model_id`) of those that it may run and read; empty means any.
 
     Its requests are counted under `caller`, which no two tokens or users share, to `rate_limit` where it has its own.
     """
@@ -67,9 +69,13 @@ class Principal:
         if len(workspace) > _SOURCE_LIMIT or (self.sources and workspace not in self.sources):
             raise ForbiddenError("this token may not use this Source")
 
+    def has_model(self, model_id: str) -> bool:
+        """Say whether this model is the caller's to run and to read."""
+        return not self.models or model_id in self.models
+
     def require_model(self, model_id: str) -> None:
         """Raise ForbiddenError when this model's inferences are not the caller's to read."""
-        if self.models and model_id not in self.models:
+        if not self.has_model(model_id):
             raise ForbiddenError("this model is not yours to read")
 
 

@@ -24,6 +24,7 @@ class ModelAnswer(BaseModel):
     """A model that can be run."""
 
     id: str = Field(description="What the calls that start a run ask for.")
+    uuid: str = Field(description="What credentials name it by; it stays the same over its versions.")
     name: str
     title: str
     version: str
@@ -44,7 +45,7 @@ _SAID: Final = {
     400: "The body was cut.",
     401: "No credentials.",
     403: "Wrong credentials, or not of the scope that this takes.",
-    404: "No such model.",
+    404: "No such model, or not yours.",
     408: "The body took too long.",
     410: "Replaced by another call, which the detail names.",
     413: "The body is too large.",

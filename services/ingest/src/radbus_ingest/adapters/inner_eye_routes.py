@@ -96,13 +96,19 @@ class RunRoutes:
         return Response(media_type="text/html")
 
     async def models(self, request: Request) -> list[ModelAnswer]:
-        """List the models."""
-        await self._may_read(request)
+        """List the models that are the caller's."""
+        principal = await self._may_read(request)
         return [
             ModelAnswer(
-                id=each.id, name=each.machine, title=each.title, version=each.version, channels=[*each.channels]
+                id=each.id,
+                uuid=each.uuid,
+                name=each.machine,
+                title=each.title,
+                version=each.version,
+                channels=[*each.channels],
             )
             for each in self._models.values()
+            if principal.has_model(each.uuid)
         ]
 
     async def start(self, request: Request) -> Response:
@@ -123,7 +129,7 @@ class RunRoutes:
     async def _started(self, request: Request) -> str:
         principal = await self._may_store(request)
         model = self._models.get(request.path_params["model_id"])
-        if model is None:
+        if model is None or not principal.has_model(model.uuid):
             raise InnerEyeError(NOT_FOUND, INVALID_MODEL)
         with self._gate.admitted():
             spool = await self._body(request)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from radbus_contracts.facts import JobRequestedV1, Priority, Scope, TaskSpec
+from radbus_contracts.identity import RUN_USE_CASE, model_id
 
-USE_CASE: Final = "inner-eye"
 _USE_CASE_VERSION: Final = 1
 _TASK: Final = "segment"
 FREEING_STATES: Final = frozenset({"failed", "cancelled"})
@@ -24,6 +24,11 @@ class Model:
     title: str
     version: str
     channels: tuple[str, ...] = ()
+
+    @property
+    def uuid(self) -> str:
+        """The same model's id among the rights of callers, whatever its version."""
+        return model_id(RUN_USE_CASE, self.machine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ def job_of(run_id: str, upload: Upload) -> JobRequestedV1:
     """Make the request for a run's job: it has a zip in the place of a study and its series."""
     return JobRequestedV1(
         job_id=run_id,
-        use_case=USE_CASE,
+        use_case=RUN_USE_CASE,
         use_case_version=_USE_CASE_VERSION,
         title=upload.model.title,
         scope=Scope.ARCHIVE,

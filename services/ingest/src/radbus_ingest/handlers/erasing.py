@@ -9,10 +9,11 @@ import structlog
 from radbus_contracts.envelope import Event
 from radbus_contracts.errors import TransientError
 from radbus_contracts.facts import JobCompletedV1, JobFailedV1
+from radbus_contracts.identity import RUN_USE_CASE
 from radbus_storage.documents import Document
 
 from radbus_ingest.adapters import metrics
-from radbus_ingest.domain.runs import FREEING_STATES, USE_CASE, has_ended
+from radbus_ingest.domain.runs import FREEING_STATES, has_ended
 
 log = structlog.get_logger(__name__)
 
@@ -54,12 +55,12 @@ class RunEraser:
 
     async def on_job_completed(self, event: Event[JobCompletedV1]) -> None:
         """Erase the zip of a run that gave a result."""
-        if event.data.use_case == USE_CASE:
+        if event.data.use_case == RUN_USE_CASE:
             await self._ended(event.institution, event.data.job_id, frees=False)
 
     async def on_job_failed(self, event: Event[JobFailedV1]) -> None:
         """Erase the zip of a run that failed or was cancelled, and let the same be started anew."""
-        if event.data.use_case == USE_CASE:
+        if event.data.use_case == RUN_USE_CASE:
             await self._ended(event.institution, event.data.job_id, frees=True)
 
     async def run(self) -> None:

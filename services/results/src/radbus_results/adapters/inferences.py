@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from radbus_contracts.facts import TriageStatus
+from radbus_runtime.cursors import Place
 from radbus_runtime.events import Outgoing
 from radbus_runtime.outbox import OUTBOX_INDEX
 from radbus_storage.documents import Collection, Document, Index
@@ -42,14 +43,6 @@ class Search:
     model_id: str | None = None
     model_ids: tuple[str, ...] = ()  # that the reader may see; empty is any
     current_only: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a page ended: the next one begins after it."""
-
-    completed_at: datetime
-    id: str
 
 
 class Inferences:
@@ -104,8 +97,8 @@ class Inferences:
         """Read a page, newest first, beginning after a place."""
         where: Document = {"institution": institution, **_filter(search)}
         if after is not None:
-            same_time = {"completed_at": after.completed_at, "_id": {"$lt": after.id}}
-            where["$or"] = [{"completed_at": {"$lt": after.completed_at}}, same_time]
+            same_time = {"completed_at": after.at, "_id": {"$lt": after.id}}
+            where["$or"] = [{"completed_at": {"$lt": after.at}}, same_time]
         found = await self.collection.find(where, limit=limit, sort=_NEWEST_FIRST, only={"outbox": 0})
         return [_inference(each) for each in found]
 

@@ -20,6 +20,7 @@ from radbus_results.domain.patient_key import PatientKeys
 
 _STUDY_LIMIT = 1000
 _STATE = {"state": 1, "revision": 1, "study_instance_uid": 1, "series_instance_uid": 1}
+_DECIDED = {"job_ids": 1, "reason": 1, "decisions.matched": 1, "decisions.on_request": 1}
 _OUTCOME_FIELDS = ("summary", "usable", "values", "measurements", "findings", "inputs", "files")
 
 
@@ -131,13 +132,17 @@ class OtherRecords:
 
     async def decide(self, institution: str, standing: Undecided) -> OnRequest | Unrouted | UnderProcess:
         """Ask the routing's record why a complete series has no job."""
-        routing_id = f"{institution}/{standing.series_instance_uid}/{standing.revision}"
-        found = await self._routings.find_one({"_id": routing_id, "institution": institution})
-        if found is None or found.get("job_ids"):
-            return UnderProcess()
-        if any(each.get("matched") and each.get("on_request") for each in found["decisions"]):
-            return OnRequest(standing.series_instance_uid)
-        return Unrouted(found["reason"]) if found.get("reason") else UnderProcess()
+        routing_id = f"{identity.record_id(institution, standing.series_instance_uid)}/{standing.revision}"
+        where = {"_id": routing_id, "institution": institution}
+        found = await self._routings.find_one(where, only=_DECIDED)
+        return UnderProcess() if found is None else _decided(standing.series_instance_uid, found)
+
+    async def decide_study(self, institution: str, study_instance_uid: str) -> OnRequest | UnderProcess | None:
+        """Ask the newest routing of a study whether something is computed of it, or would be; None where not."""
+        where = {"institution": institution, "subject_uid": study_instance_uid}
+        newest = await self._routings.find(where, limit=1, sort=(("revision", -1),), only=_DECIDED)
+        decided = _decided(study_instance_uid, newest[0]) if newest else None
+        return None if isinstance(decided, Unrouted) else decided
 
     async def progress(self, institution: str, job_ids: Sequence[str]) -> list[float]:
         """Read how far jobs are, from 0 to 1 each; one that is not recorded yet is at 0."""
@@ -148,6 +153,14 @@ class OtherRecords:
 
 def _series_intake(found: Document) -> SeriesIntake:
     return SeriesIntake(found["study_instance_uid"], found["series_instance_uid"], _intake(found))
+
+
+def _decided(uid: str, routing: Document) -> OnRequest | Unrouted | UnderProcess:
+    if routing.get("job_ids"):
+        return UnderProcess()
+    if any(each.get("matched") and each.get("on_request") for each in routing["decisions"]):
+        return OnRequest(uid)
+    return Unrouted(routing["reason"]) if routing.get("reason") else UnderProcess()
 
 
 def _intake(found: Document) -> Intake:

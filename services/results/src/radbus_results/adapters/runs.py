@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -27,13 +28,16 @@ class Runs:
     async def find(self, institution: str, run_id: str) -> Run | None:
         """Read how a run stands; None where it is unknown or another institution's."""
         own = {"_id": run_id, "institution": institution}
-        record = await self._runs.find_one(own, only={"model_id": 1})
+        record = await self._runs.find_one(own, only={"model_id": 1, "machine": 1})
         if record is None:
             return None
+        return replace(await self._run(own, record["model_id"]), machine=record["machine"])
+
+    async def _run(self, own: Document, model_id: str) -> Run:
         job = await self._jobs.find_one(own, only=_JOB_FIELDS)
         if job is None:
-            return run_of(record["model_id"], None, (), overdue=await self._overdue(own))
-        return run_of(record["model_id"], _job(job), await self._outcomes_of(institution, job), overdue=False)
+            return run_of(model_id, None, (), overdue=await self._overdue(own))
+        return run_of(model_id, _job(job), await self._outcomes_of(own["institution"], job), overdue=False)
 
     async def _overdue(self, own: Document) -> bool:
         started_long_ago = {"$lt": ["$started_at", {"$subtract": [NOW, JOB_IS_DUE // timedelta(milliseconds=1)]}]}

@@ -49,9 +49,9 @@ class Undecided:
 
 @dataclass(frozen=True, slots=True)
 class OnRequest:
-    """The use case computes only when somebody asks, and nobody has."""
+    """The use case computes only when somebody asks for this series or study, and nobody has."""
 
-    series_instance_uid: str
+    uid: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from radbus_contracts import identity
+
 _STARTED = frozenset({"running", "succeeded"})
 _LESS_THAN_DONE = 0.99
 
@@ -49,13 +51,22 @@ class RunOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as its readers see it; `progress` is from 0 to 1, `structure_set` the object key of the result."""
+    """A run as its readers see it; `progress` is from 0 to 1, `structure_set` the object key of the result.
+
+    `model_id` is what it was started by, `machine` the name of what was started.
+    """
 
     model_id: str
     state: RunState
     progress: float = 0.0
     message: str = ""
     structure_set: str | None = None
+    machine: str = ""
+
+    @property
+    def model_uuid(self) -> str:
+        """The model's id among the rights of callers."""
+        return identity.model_id(identity.RUN_USE_CASE, self.machine)
 
 
 def run_of(model_id: str, job: RunJob | None, outcomes: Sequence[RunOutcome], *, overdue: bool) -> Run:

@@ -25,7 +25,7 @@ DETAILS: Final[Answers] = {
 FAULTS: Final[Answers] = {
     401: fault("No credentials."),
     403: fault("Credentials that are not known, or that do not allow this."),
-    404: fault("No such run; another institution's is none."),
+    404: fault("No such run; another institution's is none, nor is one of a model that is not yours."),
     413: refusal("A body larger than any that is read here."),
     500: fault("The run failed, or was cancelled (`RunCancelled`)."),
     503: fault("A store is away."),

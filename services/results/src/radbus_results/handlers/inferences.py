@@ -14,15 +14,16 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from radbus_contracts.facts import TriageStatus
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
+from radbus_runtime.cursors import CURSOR_CHARACTERS, cursor_of, in_utc, place_of
 from radbus_runtime.documented import RefusalBody, refusal
 from radbus_runtime.http import id_for_log
 
 from radbus_results.adapters.inferences import Inferences, Search
 from radbus_results.domain.inference import Inference
 from radbus_results.handlers.bodies import InferenceBody
-from radbus_results.handlers.cursors import CURSOR_CHARACTERS, cursor_of, in_utc, next_link, place_of
 from radbus_results.handlers.documented import PENDING, REFUSALS
-from radbus_results.handlers.rendering import Sign, inference_body
+from radbus_results.handlers.links import next_link
+from radbus_results.handlers.rendering import Sign, inference_body, rendered
 
 log = structlog.get_logger(__name__)
 
@@ -102,13 +103,14 @@ class InferencesReader:
         after = place_of(query.cursor) if query.cursor else None
         size, search = query.page_size, replace(query.search, model_ids=principal.models)
         found = await self._inferences.search(principal.institution, search, limit=size + 1, after=after)
-        bodies = await self._bodies(principal, found[:size], with_files=query.files)
-        return bodies, cursor_of(found[size - 1]) if len(found) > size else None
+        page = found[:size]
+        bodies = await self._bodies(principal, page, with_files=query.files)
+        return bodies, cursor_of(page[-1].completed_at, page[-1].id) if len(found) > size else None
 
     async def one(self, principal: Principal, inference_id: str) -> InferenceBody | None:
         """Return one inference, with archives of its series; None where it is not the reader's to see."""
         found = await self._inferences.get(principal.institution, inference_id)
-        if found is None or (principal.models and found.model.id not in principal.models):
+        if found is None or not principal.has_model(found.model.id):
             return None
         return (await self._bodies(principal, [found], with_files=True))[0]
 
@@ -117,7 +119,9 @@ class InferencesReader:
     ) -> list[InferenceBody]:
         series = [uid for each in inferences for uid in each.series_instance_uids] if with_files else []
         archives = await self._archives.keys(principal.institution, series)
-        return [inference_body(each, archives=archives, sign=self._sign) for each in inferences]
+        return await rendered(
+            lambda sign: [inference_body(each, archives=archives, sign=sign) for each in inferences], self._sign
+        )
 
 
 def inference_routes(reader: InferencesReader, requires: Requires) -> APIRouter:

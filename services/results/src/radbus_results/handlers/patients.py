@@ -15,6 +15,7 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Res
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
+from radbus_runtime.cursors import CURSOR_CHARACTERS, cursor_of, place_of
 from radbus_runtime.dialects import RETRY_AFTER_S, DetailRoute
 from radbus_runtime.documented import DetailBody
 
@@ -23,10 +24,10 @@ from radbus_results.adapters.inferences import Inferences, Search
 from radbus_results.domain.inference import Inference
 from radbus_results.domain.patient_key import PatientKeys
 from radbus_results.handlers.bodies import PatientInferenceBody
-from radbus_results.handlers.cursors import CURSOR_CHARACTERS, cursor_of, next_link, place_of
 from radbus_results.handlers.documented import DETAILS
 from radbus_results.handlers.inferences import ArchivesOf
-from radbus_results.handlers.rendering import Sign, patient_inference_body
+from radbus_results.handlers.links import next_link
+from radbus_results.handlers.rendering import Sign, patient_inference_body, rendered
 
 log = structlog.get_logger(__name__)
 
@@ -73,13 +74,16 @@ class PatientInferences:
             return [], None
         search = Search(model_id=model_id, patient_key=key, current_only=not query.superseded)
         found = await self.inferences.search(institution, search, limit=query.limit + 1, after=after)
-        cursor = cursor_of(found[query.limit - 1]) if len(found) > query.limit else None
-        return await self._bodies(institution, found[: query.limit]), cursor
+        page = found[: query.limit]
+        cursor = cursor_of(page[-1].completed_at, page[-1].id) if len(found) > query.limit else None
+        return await self._bodies(institution, page), cursor
 
     async def _bodies(self, institution: str, found: Sequence[Inference]) -> list[PatientInferenceBody]:
         series = [uid for each in found for uid in each.series_instance_uids]
         archives = await self.archives.keys(institution, series)
-        return [patient_inference_body(each, archives=archives, sign=self.sign) for each in found]
+        return await rendered(
+            lambda sign: [patient_inference_body(each, archives=archives, sign=sign) for each in found], self.sign
+        )
 
 
 def patient_routes(reader: PatientInferences, requires: Requires) -> APIRouter:

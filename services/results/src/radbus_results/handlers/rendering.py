@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from functools import cache
+from typing import Literal, TypeVar
 
 from pydantic import JsonValue
 from radbus_contracts.facts import TriageStatus
@@ -31,8 +33,14 @@ NOT_IMPLEMENTED = "not_implemented"
 # The results API has several names for one thing: clients of each find it.
 _KINDS = {"sc_png": ("sc_png", "sc_key_slices"), "pdf": ("reports", "pdf")}
 
+T = TypeVar("T")
 Sign = Callable[[str], str]
-"""Sign a URL of an object for a time."""
+"""Sign a URL of an object for a time; may be called from any thread."""
+
+
+async def rendered(render: Callable[[Sign], T], sign: Sign) -> T:
+    """Make an answer off the event loop, with each key signed once: a page may have thousands."""
+    return await asyncio.to_thread(render, cache(sign))
 
 
 def result_body(

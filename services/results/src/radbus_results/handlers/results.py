@@ -37,7 +37,7 @@ from radbus_results.handlers.bodies import (
     UnderProcessBody,
 )
 from radbus_results.handlers.documented import REFUSALS
-from radbus_results.handlers.rendering import Sign, result_body
+from radbus_results.handlers.rendering import Sign, rendered, result_body
 
 log = structlog.get_logger(__name__)
 _UID_CHARACTERS = 128
@@ -114,7 +114,7 @@ class ResultsReader:
                 message = f"{found.name}: the job {verb}: {conclusion.reason}"
                 return 500, FailedBody(message=message, job=conclusion.job_id)
             case OnRequest():
-                ask = f"GET /compute/{conclusion.series_instance_uid}"
+                ask = f"GET /compute/{conclusion.uid}"
                 message = f"{found.name} is computed only on request, and nobody has asked: {ask}"
                 return 409, RefusalBody(message=message)
             case Unrouted():
@@ -150,7 +150,12 @@ class ResultsReader:
         standing = dict.fromkeys(
             each for member in found.series for each in standings(member.case, series=member.intake, study=study)
         )
-        return [await self._decided(institution, each) for each in standing]
+        decided = [await self._decided(institution, each) for each in standing]
+        if all(isinstance(each, Unrouted) for each in decided):
+            # None is for the series; one for the whole study may wait until somebody asks.
+            of_study = await self._others.decide_study(institution, found.study_instance_uid)
+            decided += [] if of_study is None else [of_study]
+        return decided
 
     async def _decided(self, institution: str, standing: Standing) -> Standing:
         return await self._others.decide(institution, standing) if isinstance(standing, Undecided) else standing
@@ -160,10 +165,13 @@ class ResultsReader:
         found = await self._inferences.get_all(principal.institution, wanted)
         if not found:
             raise InferenceMissingError(f"expected an inference {wanted[0]}")
-        inferences = [each for each in found if not principal.models or each.model.id in principal.models]
+        inferences = [each for each in found if principal.has_model(each.model.id)]
         if not inferences:
             principal.require_model(found[0].model.id)
-        body = result_body(inferences, failed=shown.failed, under_process=shown.under_process, sign=self._sign)
+        body = await rendered(
+            lambda sign: result_body(inferences, failed=shown.failed, under_process=shown.under_process, sign=sign),
+            self._sign,
+        )
         return 200 if inferences[0].usable else 206, body
 
     async def _progress(self, institution: str, waiting: Waiting) -> float:

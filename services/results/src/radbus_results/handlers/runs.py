@@ -45,13 +45,11 @@ class RunResults:
         """Return how a run stands.
 
         Raises:
-            InnerEyeError: There is none, or it is another institution's.
-            ForbiddenError: It is of a model that is not the caller's to read.
+            InnerEyeError: There is none, it is another institution's, or of a model that is not the caller's.
         """
         run = await self._runs.find(principal.institution, run_id)
-        if run is None:
+        if run is None or not principal.has_model(run.model_uuid):
             raise InnerEyeError(NOT_FOUND, "InvalidRunId")
-        principal.require_model(run.model_id)
         log.info("run.answered", run_id=id_for_log(run_id), state=run.state.value)
         return run
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Final, assert_never
 
@@ -10,11 +9,10 @@ import structlog
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
-from radbus_contracts.errors import PermanentError
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
+from radbus_runtime.bodies import BodyError, small_body
 from radbus_runtime.documented import REFUSALS, Answers, RefusalBody, refusal
 from radbus_runtime.http import id_for_log
-from starlette.requests import ClientDisconnect
 
 from radbus_router.domain.requesting import RUN_LIMIT, AlreadyPushed, Answer, NotUploaded, NoUseCase, Pushed, TooOften
 from radbus_router.handlers.bodies import ComputeBody, ComputeRequest, NotImplementedBody
@@ -23,7 +21,6 @@ from radbus_router.handlers.computing import ComputeRequests
 log = structlog.get_logger(__name__)
 
 _BODY_LIMIT_BYTES: Final = 4096
-_BODY_S: Final = 10.0
 _ANSWERS: Final[Answers] = {
     **REFUSALS,
     200: {"model": ComputeBody, "description": "Pushed, or it will be as soon as its use cases are known."},
@@ -53,14 +50,6 @@ _OPERATION: Final = {
 }
 
 
-class BodyError(PermanentError):
-    """Not a body that says whether to recompute."""
-
-
-class BodyTooLargeError(PermanentError):
-    """A body that is larger than any that means something here."""
-
-
 def compute_routes(requests: ComputeRequests, requires: Requires) -> APIRouter:
     """Make the routes."""
     router = APIRouter(tags=["results"])
@@ -70,10 +59,7 @@ def compute_routes(requests: ComputeRequests, requires: Requires) -> APIRouter:
     @router.post("/compute/{uid}", responses=_ANSWERS, openapi_extra=_OPERATION, summary="Ask for computation.")
     async def compute(uid: str, request: Request, principal: Principal = caller) -> Response:
         started = time.monotonic()
-        try:
-            asked = await _asked(request)
-        except BodyTooLargeError as error:
-            return JSONResponse(RefusalBody(message=str(error)).model_dump(), status_code=413)
+        asked = await _asked(request)
         answer = await requests.ask(principal.institution, uid, recompute=asked.recompute)
         status, body = _answer(uid, answer)
         log.info(
@@ -90,17 +76,7 @@ def compute_routes(requests: ComputeRequests, requires: Requires) -> APIRouter:
 
 
 async def _asked(request: Request) -> ComputeRequest:
-    body = b""
-    try:
-        async with asyncio.timeout(_BODY_S):
-            async for piece in request.stream():
-                body += piece
-                if len(body) > _BODY_LIMIT_BYTES:
-                    raise BodyTooLargeError(f"expected a body of at most {_BODY_LIMIT_BYTES} bytes")
-    except TimeoutError:
-        raise BodyError(f"expected the whole body within {_BODY_S:g} s") from None
-    except ClientDisconnect:
-        raise BodyError("expected more of the body; the client went away") from None
+    body = await small_body(request, limit_bytes=_BODY_LIMIT_BYTES)
     if not body.strip():
         return ComputeRequest()
     try:

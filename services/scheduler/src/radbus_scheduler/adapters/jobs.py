@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from radbus_runtime.cursors import Place
 from radbus_runtime.events import Outgoing
 from radbus_runtime.outbox import OUTBOX_INDEX
 from radbus_storage.documents import NOW, Collection, Index
@@ -53,7 +54,7 @@ class PageOf:
 
     state: JobState | None
     use_case: str | None
-    after: tuple[datetime, str] | None
+    after: Place | None
     limit: int
 
 
@@ -101,8 +102,8 @@ class Jobs:
         if wanted.use_case is not None:
             where["use_case"] = wanted.use_case
         if wanted.after is not None:
-            at, job_id = wanted.after
-            where["$or"] = [{"requested_at": {"$lt": at}}, {"requested_at": at, "_id": {"$lt": job_id}}]
+            at = wanted.after.at
+            where["$or"] = [{"requested_at": {"$lt": at}}, {"requested_at": at, "_id": {"$lt": wanted.after.id}}]
             where["requested_at"] = {"$lte": at}
         sort = (("requested_at", -1), ("_id", -1))
         return [job_of(found) for found in await self.collection.find(where, limit=wanted.limit, sort=sort)]

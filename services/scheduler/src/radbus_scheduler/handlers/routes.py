@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse
-from radbus_contracts.errors import PermanentError
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
+from radbus_runtime.cursors import CURSOR_CHARACTERS, cursor_of, place_of
 from radbus_runtime.documented import REFUSALS, refusal
 
 from radbus_scheduler.adapters.jobs import Jobs, PageOf
@@ -21,10 +18,6 @@ from radbus_scheduler.handlers.views import CancelView, JobPageView, JobView
 
 _NONE_SUCH = JSONResponse({"success": False, "message": "There is no such job."}, status_code=404)
 _UNKNOWN = refusal("Your institution has no such job.")
-
-
-class CursorError(PermanentError):
-    """A `cursor` that was not given by this service."""
 
 
 def job_routes(jobs: Jobs, ledger: Ledger, requires: Requires) -> APIRouter:
@@ -41,15 +34,17 @@ def job_routes(jobs: Jobs, ledger: Ledger, requires: Requires) -> APIRouter:
         state: JobState | None = None,
         use_case: Annotated[str | None, Query(max_length=64)] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
-        cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before.")] = None,
+        cursor: Annotated[
+            str | None, Query(max_length=CURSOR_CHARACTERS, description="`next` of the page before.")
+        ] = None,
         principal: Principal = reader,
     ) -> JobPageView:
-        after = _place(cursor) if cursor else None
+        after = place_of(cursor) if cursor else None
         found = await jobs.page(principal.institution, PageOf(state, use_case, after, limit))
         last = found[-1] if len(found) == limit else None
         return JobPageView(
             jobs=[JobView.of(job) for job in found],
-            next=_cursor(last.requested_at, last.id) if last else None,
+            next=cursor_of(last.requested_at, last.id) if last else None,
         )
 
     @router.get(
@@ -81,15 +76,3 @@ def job_routes(jobs: Jobs, ledger: Ledger, requires: Requires) -> APIRouter:
         return JobView.of(job)
 
     return router
-
-
-def _cursor(at: datetime, job_id: str) -> str:
-    return base64.urlsafe_b64encode(f"{at.isoformat()} {job_id}".encode()).decode()
-
-
-def _place(cursor: str) -> tuple[datetime, str]:
-    try:
-        at, job_id = base64.urlsafe_b64decode(cursor.encode()).decode().split(" ")
-        return datetime.fromisoformat(at).astimezone(UTC), job_id
-    except (binascii.Error, UnicodeError, ValueError, OverflowError):
-        raise CursorError("cursor: expected `next` of the page before") from None
