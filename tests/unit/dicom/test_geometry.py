@@ -146,3 +146,34 @@ def test_a_radiograph_is_a_volume_of_one_frame_with_the_spacing_at_the_detector(
     assert plan.shape == (1, 12, 10)
     assert plan.geometry.spacing_mm == (1.0, 0.2, 0.2)
     assert "ImagerPixelSpacing" in plan.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"patient_id": "another"}, "images of one patient; the series has those of 2"),
+        ({"study_instance_uid": "1.2.3.4"}, "images of one study; the series has those of 2"),
+    ],
+)
+def test_images_of_two_patients_or_studies_are_no_volume_whoever_put_them_together(
+    write_series, headers_of, changed, said
+):
+    headers = headers_of(write_series(along_normal(AXIAL), PatientID="one"))
+
+    with pytest.raises(SeriesNotUsable, match=said) as refused:
+        plan_volume([*headers[:-1], replace(headers[-1], **changed)])
+
+    assert "another" not in str(refused.value)
+
+
+def test_images_that_share_an_instance_uid_are_refused_since_nobody_could_tell_which_is_meant(write_series, headers_of):
+    headers = headers_of(write_series(along_normal(AXIAL)))
+
+    with pytest.raises(SeriesNotUsable, match="a SOPInstanceUID of its own for each image; 1 have another's"):
+        plan_volume([*headers[:-1], replace(headers[-1], sop_instance_uid=headers[0].sop_instance_uid)])
+
+
+def test_an_image_that_does_not_say_of_whom_it_is_belongs_to_the_others(write_series, headers_of):
+    headers = headers_of(write_series(along_normal(AXIAL), PatientID="one"))
+
+    assert len(plan_volume([*headers[:-1], replace(headers[-1], patient_id="")]).frames) == 6

@@ -80,6 +80,22 @@ async def test_storing_the_same_bytes_twice_is_storing_them_once_and_touching_tw
     assert len(ingest.told) == 1
 
 
+async def test_the_same_bytes_again_do_not_open_a_series_that_was_completed_with_all_of_them(
+    ingest: Any, make_instance: Make, multipart: Make
+) -> None:
+    await ingest.post("/upload", multipart(("file0", make_instance(1)), ("file1", make_instance(2))), FORM)
+    [(_, series)] = ingest.stores.series
+    ingest.stores.completed["hospital", series] = 2
+
+    await ingest.post("/upload", multipart(("file0", make_instance(1))), FORM)
+    whole = len(ingest.stores.series)
+    ingest.stores.completed["hospital", series] = 1  # the other was stored, and its touch was lost
+    await ingest.post("/upload", multipart(("file0", make_instance(1))), FORM)
+
+    assert whole == len(ingest.stores.studies) - 1 == 1
+    assert len(ingest.stores.series) == 2
+
+
 async def test_the_same_uid_with_other_bytes_is_refused_as_a_duplicate(
     ingest: Any, make_instance: Make, multipart: Make
 ) -> None:

@@ -81,13 +81,13 @@ def test_the_last_success_tells_that_the_job_is_complete():
     assert data["outcomes"] == [{"task_id": "a", "outcome_id": "job/a/1"}]
 
 
-def test_a_cancelled_job_tells_a_failure_that_is_marked_as_cancelled():
+def test_a_cancelled_job_tells_a_failure_that_is_marked_as_cancelled_and_nothing_of_what_somebody_said():
     before = in_flight(job())
 
-    ((key, data),) = told(before, given(cancelled(before, "not wanted", T0)))
+    ((key, data),) = told(before, given(cancelled(before, "Doe^Jane was sent twice", T0)))
 
     assert key == "job.failed.v1"
-    assert (data["cancelled"], data["reason"]) == (True, "not wanted")
+    assert (data["cancelled"], data["reason"]) == (True, "on request")
 
 
 def test_a_job_comes_back_from_its_record_as_it_was():

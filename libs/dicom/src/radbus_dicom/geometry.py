@@ -70,6 +70,7 @@ def plan_volume(headers: Sequence[FrameHeader], *, minimum_frames: int = 1) -> V
     remarks: list[str] = []
     _refuse_mixed_subjects(headers)
     kept = _without_localizers(headers, remarks)
+    _refuse_repeats(kept)
     _refuse_mixed_matrices(kept)
     modality = kept[0].modality
     if modality in PROJECTION_MODALITIES:
@@ -103,6 +104,9 @@ def _refuse_mixed_subjects(headers: Sequence[FrameHeader]) -> None:
     studies = {header.study_instance_uid for header in headers} - {""}
     if len(studies) > 1:
         raise SeriesNotUsable(f"Expected images of one study; the series has those of {len(studies)}.")
+
+
+def _refuse_repeats(headers: Sequence[FrameHeader]) -> None:
     repeated = len(headers) - len({(header.sop_instance_uid, header.frame_number) for header in headers})
     if repeated:
         raise SeriesNotUsable(f"Expected a SOPInstanceUID of its own for each image; {repeated} have another's.")

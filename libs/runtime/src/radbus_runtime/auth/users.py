@@ -76,7 +76,7 @@ class Users:
         """Find whose access token this is.
 
         Raises:
-            UnauthenticatedError: Nobody's, it has expired, or the user has been removed or has got another key or institution.
+            UnauthenticatedError: Nobody's, it has expired, or the user is removed, or has another key or institution.
         """
         if self._access_key is None:
             raise UnauthenticatedError("Invalid token.")
@@ -88,10 +88,7 @@ class Users:
             issuer=ACCESS_ISSUER,
         )
         user = await self._find(claims["sub"])
-        if user is None or (fingerprint(user["public_key"]), user["institution"]) != (
-            claims["key"],
-            claims["institution"],
-        ):
+        if user is None or any(claims[name] != value for name, value in _bound_to(user).items()):
             raise UnauthenticatedError("Invalid token.")
         return principal_of(user, name=user["_id"], caller=f"user:{user['_id']}")
 
@@ -107,7 +104,11 @@ class Users:
             "sub": user["_id"],
             "iat": now,
             "exp": now + self._lifetime,
-            "key": fingerprint(user["public_key"]),
-            "institution": user["institution"],
+            **_bound_to(user),
         }
         return jwt.encode(claims, access_key, algorithm="HS256")
+
+
+def _bound_to(user: Document) -> dict[str, str]:
+    """Return what ends a user's access tokens when it changes."""
+    return {"key": fingerprint(user["public_key"]), "institution": user["institution"]}

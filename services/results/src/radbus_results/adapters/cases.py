@@ -6,7 +6,7 @@ document comes out the same whatever the order in which facts arrive, and howeve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from radbus_contracts import identity
@@ -90,9 +90,12 @@ class Cases:
         found = await self.collection.find_one(where)
         return None if found is None else _case(found)
 
-    async def of_study(self, institution: str, study_instance_uid: str) -> list[Case]:
-        """Read the cases of a study's series."""
-        where = {"institution": institution, "study_instance_uid": study_instance_uid}
+    async def of_study(
+        self, institution: str, study_instance_uid: str, series_instance_uids: Iterable[str]
+    ) -> list[Case]:
+        """Read the cases of a study's series; of these also where another study came first with the same UID."""
+        ids = [identity.record_id(institution, uid) for uid in series_instance_uids]
+        where = {"institution": institution, "$or": [{"study_instance_uid": study_instance_uid}, {"_id": {"$in": ids}}]}
         return [_case(found) for found in await self.collection.find(where, limit=STUDY_LIMIT)]
 
     async def _record_job(self, event: Event[Any], part: Mapping[str, object]) -> None:

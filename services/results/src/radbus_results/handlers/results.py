@@ -136,11 +136,9 @@ class ResultsReader:
         return await self._find_study(institution, uid)
 
     async def _find_study(self, institution: str, uid: str) -> Found | None:
-        recorded, cases = await asyncio.gather(
-            self._others.series_of_study(institution, uid), self._cases.of_study(institution, uid)
-        )
+        recorded = await self._others.series_of_study(institution, uid)
         series = {each.series_instance_uid: each for each in recorded}
-        case = {each.series_instance_uid: each for each in cases}
+        case = {each.series_instance_uid: each for each in await self._cases.of_study(institution, uid, series)}
         members = tuple(_member(series.get(each), case.get(each)) for each in sorted({*series, *case}))
         return Found(uid, UidKind.STUDY, uid, members) if members else None
 
