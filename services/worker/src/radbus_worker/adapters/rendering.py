@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from radbus_dicom.derived.key_slices import LUNG_WINDOW, Window
 from radbus_dicom.derived.provenance import Provenance
 from radbus_dicom.errors import OutputNotValid, SeriesNotUsable
 from radbus_dicom.geometry import PROJECTION_MODALITIES
-from radbus_machines.shared_blocks import SharedBlock
+from radbus_machines.shared_blocks import make_block
 from radbus_machines.types import LabelMap, MachineOutput
 
 from radbus_worker.adapters import pixel_work
@@ -72,10 +72,8 @@ class Renderer:
         content = output_json(output, provenance=wanted.provenance, remarks=loaded.volume.remarks)
         json_file = RenderedFile("json", wanted.folder / "output.json", "application/json")
         await asyncio.to_thread(json_file.path.write_bytes, content)
-        with ExitStack() as blocks:
-            labels = [
-                await asyncio.to_thread(blocks.enter_context, _shared(label_map)) for label_map in output.label_maps
-            ]
+        async with AsyncExitStack() as blocks:
+            labels = [await blocks.enter_async_context(_shared(label_map)) for label_map in output.label_maps]
             drawings = self._drawings(loaded, output, labels, wanted)
             files = await all_of(drawings, at_a_time=2 * self.pool.processes)
         return [file for of_one in files for file in of_one] + [json_file]
@@ -158,11 +156,12 @@ def _check(output: MachineOutput, loaded: LoadedVolume) -> None:
         raise OutputNotValid(f"expected key frames within the volume's {frames} frames")
 
 
-@contextmanager
-def _shared(label_map: LabelMap) -> Iterator[SharedLabels]:
-    block = SharedBlock(label_map.labels.nbytes)
+@asynccontextmanager
+async def _shared(label_map: LabelMap) -> AsyncIterator[SharedLabels]:
+    block = await make_block(label_map.labels.nbytes)
     try:
-        np.copyto(block.array(label_map.labels.shape, np.dtype(np.uint8)), label_map.labels)
+        target = block.array(label_map.labels.shape, np.dtype(np.uint8))
+        await asyncio.to_thread(np.copyto, target, label_map.labels)
         yield SharedLabels(block.name, label_map.labels.shape, label_map.name, label_map.segments)
     finally:
         block.remove()

@@ -1,0 +1,78 @@
+"""Volumes in shared memory: given back also by an attempt that is stopped while the memory is being had."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from radbus_machines.shared_blocks import SharedBlock
+from radbus_testing.phantom import chest_phantom
+from radbus_testing.phantom_dicom import phantom_instances
+from radbus_testing.waiting import until
+from radbus_worker.adapters.volumes import VolumeLoader
+
+DEADLINE_S = 10
+
+
+class Inline:
+    """A process pool of no processes."""
+
+    processes = 1
+
+    async def run(self, work, *args):
+        return work(*args)
+
+
+class Held(ThreadPoolExecutor):
+    """Threads whose blocks are made at once, and handed over when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.made: list[tuple[SharedBlock, Future]] = []
+
+    def submit(self, work, *args):
+        future = Future()
+        future.set_running_or_notify_cancel()
+        result = work(*args)
+        if isinstance(result, SharedBlock):
+            self.made.append((result, future))
+        else:
+            future.set_result(result)
+        return future
+
+
+@pytest.fixture
+def paths(tmp_path) -> list[Path]:
+    found = []
+    for number, content in enumerate(phantom_instances(chest_phantom(slices=3, rows=64))):
+        found.append(tmp_path / f"{number}.dcm")
+        found[-1].write_bytes(content)
+    return found
+
+
+async def test_a_load_that_is_cancelled_while_its_memory_is_reserved_leaves_none_behind(paths):
+    threads = Held()
+    asyncio.get_running_loop().set_default_executor(threads)
+
+    async def load() -> None:
+        async with VolumeLoader(Inline()).loaded(paths, attributes_of=lambda header: {}):
+            raise AssertionError("it was cancelled")
+
+    loading = asyncio.create_task(load())
+    block, future = await until(lambda: first(threads.made), timeout_s=DEADLINE_S, what="block")
+    loading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+    future.set_result(block)
+
+    await until(lambda: gone(block), timeout_s=DEADLINE_S, what="removal of the block")
+
+
+async def first(made: list[tuple[SharedBlock, Future]]) -> tuple[SharedBlock, Future] | None:
+    return made[0] if made else None
+
+
+async def gone(block: SharedBlock) -> bool | None:
+    return not Path("/dev/shm", block.name).exists() or None
