@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from radbus_machines.shared_blocks import SharedBlock
+from radbus_machines.shared_blocks import SharedBlock, is_leftover
 from radbus_testing.phantom import chest_phantom
 from radbus_testing.phantom_dicom import phantom_instances
 from radbus_testing.waiting import until
@@ -75,4 +75,4 @@ async def first(made: list[tuple[SharedBlock, Future]]) -> tuple[SharedBlock, Fu
 
 
 async def gone(block: SharedBlock) -> bool | None:
-    return not Path("/dev/shm", block.name).exists() or None
+    return is_leftover(block.name) or None
