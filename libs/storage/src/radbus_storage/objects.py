@@ -124,7 +124,7 @@ class ObjectStore:
         # no rule for it. It lists them by whole keys only. The client has no public way to either call.
         begun = self._client._list_multipart_uploads(self._bucket, prefix=key)  # noqa: SLF001
         for upload in begun.uploads:
-            if upload.object_name == key:
+            if upload.object_name == key and upload.upload_id is not None:
                 self._abort(key, upload.upload_id)
 
     def _abort(self, key: str, upload_id: str) -> None:
