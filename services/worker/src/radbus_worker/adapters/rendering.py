@@ -24,8 +24,7 @@ from radbus_worker.adapters.shared_volumes import SharedLabels
 from radbus_worker.adapters.together import all_of
 from radbus_worker.adapters.volumes import LoadedVolume
 
-SERIES_KINDS = frozenset({"seg", "npz", "sc_png"})
-"""What is made for a stored series, beside the JSON."""
+_SERIES_KINDS = frozenset({"seg", "npz", "sc_png"})
 ARCHIVE_KINDS = frozenset({"rtstruct"})
 """What is made for an uploaded archive: its client reads no more, and a SEG cannot name UIDs that are none."""
 
@@ -49,6 +48,14 @@ class Wanted:
     folder: Path
     provenance: Provenance
     model_id: str
+
+
+def series_kinds(loaded: LoadedVolume, output: MachineOutput) -> frozenset[str]:
+    """Tell what is made for a stored series, beside the JSON; structures where some were found and have a place."""
+    has_structures = any(label_map.segments for label_map in output.label_maps)
+    if has_structures and loaded.plan.modality not in PROJECTION_MODALITIES:
+        return _SERIES_KINDS | {"rtstruct"}
+    return _SERIES_KINDS
 
 
 Drawing = Callable[[], Awaitable[list[RenderedFile]]]
@@ -83,12 +90,12 @@ class Renderer:
     ) -> Iterator[Drawing]:
         if "seg" in wanted.kinds:
             yield from (self._segmentation(loaded, each, wanted) for each in labels)
+        if "rtstruct" in wanted.kinds and output.usable:
+            yield self._structures(loaded, labels, wanted)
         if "npz" in wanted.kinds:
             yield from (self._npz(loaded, each, wanted.folder) for each in labels)
         if "sc_png" in wanted.kinds:
             yield self._key_slices(loaded, labels, output, wanted.folder)
-        if "rtstruct" in wanted.kinds and output.usable:
-            yield self._structures(loaded, labels, wanted)
 
     def _segmentation(self, loaded: LoadedVolume, labels: SharedLabels, wanted: Wanted) -> Drawing:
         file = RenderedFile("seg", wanted.folder / f"seg-{_name(labels)}.dcm", "application/dicom")
