@@ -1,19 +1,24 @@
-"""Volumes in shared memory: given back also by an attempt that is stopped while the memory is being had."""
+"""Volumes in shared memory, given back also by an attempt that is stopped meanwhile, and what is drawn of them."""
 
 from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from radbus_machines.shared_blocks import SharedBlock, is_leftover
+from radbus_machines.types import Code, LabelMap, MachineOutput, Segment
 from radbus_testing.phantom import chest_phantom
 from radbus_testing.phantom_dicom import phantom_instances
 from radbus_testing.waiting import until
+from radbus_worker.adapters.rendering import series_kinds
 from radbus_worker.adapters.volumes import VolumeLoader
 
 DEADLINE_S = 10
+CODE = Code("39607008", "SCT", "Lung")
 
 
 class Inline:
@@ -68,6 +73,19 @@ async def test_a_load_that_is_cancelled_while_its_memory_is_reserved_leaves_none
     future.set_result(block)
 
     await until(lambda: gone(block), timeout_s=DEADLINE_S, what="removal of the block")
+
+
+async def test_structures_are_drawn_where_segments_lie_in_the_patient(paths):
+    segment = Segment(1, "Lung", CODE, CODE, (0, 0, 0))
+    async with VolumeLoader(Inline()).loaded(paths, attributes_of=lambda header: {}) as loaded:
+        labels = np.zeros(loaded.plan.shape, np.uint8)
+        radiograph = replace(loaded, plan=replace(loaded.plan, modality="DX"))
+
+        drawn = MachineOutput("", label_maps=(LabelMap("lungs", labels, (segment,)),))
+
+        assert "rtstruct" in series_kinds(loaded, drawn)
+        assert "rtstruct" not in series_kinds(radiograph, drawn)
+        assert "rtstruct" not in series_kinds(loaded, MachineOutput(""))
 
 
 async def first(made: list[tuple[SharedBlock, Future]]) -> tuple[SharedBlock, Future] | None:
