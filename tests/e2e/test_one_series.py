@@ -44,7 +44,7 @@ def test_an_uploaded_chest_ct_gives_a_result_with_true_volumes_and_files_that_do
     assert values["mean_lung_density_hu"] == pytest.approx(truth.mean_lung_density_hu, abs=10)
     assert "Research use only" in body["result"]["disclaimer"]
     files = body["result"]["files"]
-    assert {"seg", "sc_png", "sc_key_slices", "pdf", "json", "npz"} <= set(files)
+    assert {"seg", "rtstruct", "sc_png", "sc_key_slices", "pdf", "json", "npz"} <= set(files)
     assert all(files[kind] for kind in files)
     assert download(files["pdf"][0]).startswith(b"%PDF-")
     assert download(files["sc_png"][0]).startswith(b"\x89PNG")

@@ -16,6 +16,8 @@ from pydantic import SecretStr
 from radbus_storage.errors import ObjectMissingError, StoreUnavailableError
 from radbus_storage.objects import ObjectStore
 from radbus_storage.settings import ObjectSettings
+from radbus_testing.proxy import proxied
+from radbus_testing.tripwire import Passing, Way
 
 pytestmark = pytest.mark.stack
 MEGABYTE = 1024 * 1024
@@ -70,6 +72,35 @@ async def test_an_object_that_is_not_there_is_said_to_be_missing_and_can_be_dele
         await store.download(f"{institution}/none", tmp_path / "none")
 
     await store.delete(f"{institution}/none")
+
+
+async def test_what_is_deleted_leaves_no_parts_of_an_upload_that_was_cut_in_the_middle(stack, store, institution):
+    key, other = f"{institution}/cut", f"{institution}/cut-too"
+    for each in (key, other):
+        with proxied({"URL": settings_of(stack).url}, "URL") as (proxy, through):
+            cut_off = ObjectStore(settings_of(stack, url=through["URL"], timeout_s=5))
+            cut = proxy.cut_when(Passing(Way.TO_SERVER, after_bytes=12 * MEGABYTE))
+            with pytest.raises(StoreUnavailableError):
+                await cut_off.put(each, io.BytesIO(bytes(20 * MEGABYTE)), size_bytes=20 * MEGABYTE)
+            assert cut.done()
+            cut_off.close()
+    assert begun(store, key, other) == [key, other]
+
+    await store.delete(key)
+
+    assert begun(store, key, other) == [other]
+    await store.delete(other)
+    assert begun(store, key, other) == []
+
+
+def begun(store: ObjectStore, *keys: str) -> list[str]:
+    """Tell of which of these an upload was not completed."""
+
+    def is_begun(key: str) -> bool:
+        found = store._client._list_multipart_uploads(store._bucket, prefix=key).uploads
+        return any(upload.object_name == key for upload in found)
+
+    return [key for key in keys if is_begun(key)]
 
 
 async def test_a_large_object_streams_both_ways_without_being_held_in_memory(store, institution, tmp_path):

@@ -105,19 +105,24 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def replicas(stack, tmp_path_factory) -> Iterator[list[str]]:
+def environment(stack) -> dict[str, str]:
+    """The test's servers with a database of these tests' own: a sweep takes every run that it finds."""
+    return {**stack.environment(), "RADBUS_MONGO_DATABASE": "radbus-runs"}
+
+
+@pytest.fixture(scope="module")
+def replicas(stack, environment, tmp_path_factory) -> Iterator[list[str]]:
     """The addresses of two replicas."""
     folder = tmp_path_factory.mktemp("runs")
     with ExitStack() as running:
         yield [
-            running.enter_context(service_running("ingest", stack.environment(), port=port, log=folder / f"{port}.log"))
+            running.enter_context(service_running("ingest", environment, port=port, log=folder / f"{port}.log"))
             for port in (stack.layout.port("ingest"), stack.layout.port("worker-9"))
         ]
 
 
 @pytest.fixture
-async def world(stack, replicas, institution) -> AsyncIterator[World]:
-    environment = stack.environment()
+async def world(environment, replicas, institution) -> AsyncIterator[World]:
     settings = settings_of(environment)
     documents, objects = Documents(settings.documents), ObjectStore(settings.objects)
     token = await create_token(documents[records.TOKENS], institution=institution, name="gateway")
@@ -259,6 +264,21 @@ async def test_the_sweep_erases_what_was_never_heard_of_and_leaves_what_still_ru
     assert await world.zips() == [archive_key(world.institution, running)]
     assert (await world.run(running))["ended_at"] is None
     assert (await world.run(orphan))["ended_at"] is not None
+
+
+async def test_the_sweep_leaves_no_parts_of_a_zip_whose_upload_was_cut_in_the_middle(world):
+    run_id = str(uuid4())
+    runs, key = RunRecords(world.documents, repeat_s=300), archive_key(world.institution, run_id)
+    await runs.announce(run_id, Upload(world.institution, Model(MODEL, "pass-through", "", ""), uuid4().hex, 3))
+    client, bucket = world.objects._client, world.objects._bucket
+    upload_id = client._create_multipart_upload(bucket, key, {})
+    client._upload_part(bucket, key, bytes(5 * 2**20), None, upload_id, 1)
+    assert client._list_multipart_uploads(bucket, prefix=key).uploads
+
+    await RunEraser(runs, world.objects.delete, older_than_s=0, sweep_every_s=1).sweep_once()
+
+    assert not client._list_multipart_uploads(bucket, prefix=key).uploads
+    assert (await world.run(run_id))["ended_at"] is not None
 
 
 async def test_the_ends_of_all_other_jobs_are_acknowledged(world):

@@ -647,8 +647,9 @@ async def test_a_report_is_made_of_the_outcome_that_it_needs(hospital, start_wor
     assert not refused["succeeded"]
 
 
-async def test_the_lung_machine_measures_the_phantom_through_triton(hospital, worker):
-    order = await hospital.order("lung-ct", await hospital.store_series(slices=60))
+async def test_the_lung_machine_measures_the_phantom_through_triton_and_draws_it(hospital, worker, tmp_path, dciodvfy):
+    where = await hospital.store_series(slices=60)
+    order = await hospital.order("lung-ct", where)
 
     await hospital.send(order)
     outcome = await hospital.outcome(order)
@@ -657,6 +658,19 @@ async def test_the_lung_machine_measures_the_phantom_through_triton(hospital, wo
     assert outcome["usable"], outcome["summary"]
     assert outcome["values"]["total_lung_volume_ml"] > 1000
     assert outcome["files"]["seg"]
+    path = tmp_path / "rtstruct.dcm"
+    path.write_bytes(await hospital.objects.get(outcome["files"]["rtstruct"][0]))
+    assert "Error" not in await said_of(path, dciodvfy)
+    ds = pydicom.dcmread(path)
+    study = ds.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
+    assert (ds.StudyInstanceUID, study.RTReferencedSeriesSequence[0].SeriesInstanceUID) == where
+    assert all(len(roi.ContourSequence) > 5 for roi in ds.ROIContourSequence[:2])
+
+
+async def said_of(path: Path, dciodvfy: str) -> str:
+    """Validate a DICOM file."""
+    said = await asyncio.to_thread(subprocess.run, [dciodvfy, str(path)], capture_output=True, text=True, check=False)
+    return said.stdout + said.stderr
 
 
 async def test_an_archive_becomes_a_structure_set_that_repeats_its_uids(hospital, worker):
@@ -702,8 +716,7 @@ async def test_the_lung_machine_draws_the_lungs_of_an_archive_as_a_valid_structu
     assert outcome["usable"], outcome["summary"]
     path = tmp_path / "rtstruct.dcm"
     path.write_bytes(await hospital.objects.get(outcome["files"]["rtstruct"][0]))
-    said = await asyncio.to_thread(subprocess.run, [dciodvfy, str(path)], capture_output=True, text=True, check=False)
-    assert "Error" not in said.stdout + said.stderr
+    assert "Error" not in await said_of(path, dciodvfy)
     ds = pydicom.dcmread(path)
     assert [roi.ROIName for roi in ds.StructureSetROISequence][:2] == ["Right lung", "Left lung"]
     assert all(len(roi.ContourSequence) > 5 for roi in ds.ROIContourSequence[:2])
@@ -712,7 +725,7 @@ async def test_the_lung_machine_draws_the_lungs_of_an_archive_as_a_valid_structu
 @pytest.mark.parametrize(
     ("machine", "make", "reason"),
     [
-        ("pass-through", lambda: b"no zip", "Expected a zip archive"),
+        ("pass-through", lambda: b"no zip", "expected a whole zip"),
         ("pass-through", lambda: zipped({}), "Expected images of one channel; there are 0"),
         ("pass-through", lambda: zipped({"a/1": uploaded(3)[0], "b/1": uploaded(3)[1]}), "there are 2"),
         ("pass-through", lambda: zipped({"Doe^Jane/1": b"born in 1960"}), "cannot be read"),

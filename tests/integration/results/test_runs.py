@@ -131,6 +131,7 @@ async def test_runs_that_have_no_result_say_why_in_the_words_of_the_dialect(worl
         "never begun": await start(world, started_at=hours_ago),
         "result erased": await end(world, stored=False),
         "unknown": str(uuid.uuid4()),
+        "announced": await start(world, window="the run's id/announced"),
         "no id": "a%00%FF%2e",
     }
 
@@ -145,6 +146,7 @@ async def test_runs_that_have_no_result_say_why_in_the_words_of_the_dialect(worl
         "never begun": (500, FAILED),
         "result erased": (500, FAILED),
         "unknown": (404, NOT_FOUND),
+        "announced": (404, NOT_FOUND),
         "no id": (404, NOT_FOUND),
     }
     assert {each.headers["content-type"] for each in answers.values()} == {"application/json"}

@@ -105,6 +105,19 @@ def test_a_label_without_voxels_still_has_its_region_and_observation(made):
     assert "ContourSequence" not in ds.ROIContourSequence[1]
 
 
+def test_another_machine_of_the_job_makes_another_instance_of_its_own(write_series, load_volume, label_map, provenance):
+    paths = write_series([(0, 0, z) for z in range(3)])
+    volume, source = load_volume(paths), read_header_dataset(paths[0])
+    structures = Structures([label_map(np.ones_like(volume.voxels, np.uint8))], volume.frames, volume.geometry)
+
+    first, again, other = (
+        make_rt_structure_set(structures, source=source, provenance=origin, model_id="m:1")
+        for origin in (provenance, provenance, replace(provenance, machine="other"))
+    )
+
+    assert first.SOPInstanceUID == again.SOPInstanceUID != other.SOPInstanceUID
+
+
 def test_uids_of_64_digits_are_repeated_as_they_are_and_its_own_come_from_the_job(
     write_series, load_volume, label_map, provenance
 ):
@@ -140,7 +153,8 @@ def test_uids_of_64_digits_are_repeated_as_they_are_and_its_own_come_from_the_jo
     assert named == [hashed(f"1.2.3.4.1.{number}") for number in (2, 3, 1)]
     drawn = back.ROIContourSequence[0].ContourSequence
     assert [contour.ContourImageSequence[0].ReferencedSOPInstanceUID for contour in drawn] == named
-    assert back.SOPInstanceUID == back.file_meta.MediaStorageSOPInstanceUID == derived_uid("job-1", "rtstruct")
+    own = derived_uid("job-1", f"rtstruct/{provenance.machine}/{hashed('1.2.3.4.3')}")
+    assert back.SOPInstanceUID == back.file_meta.MediaStorageSOPInstanceUID == own
     assert back.SeriesInstanceUID == series_uid("job-1", "rtstruct")
     assert (back["PatientID"].is_empty, back["PatientName"].is_empty) == (True, True)
 

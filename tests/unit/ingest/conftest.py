@@ -18,6 +18,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from radbus_contracts.envelope import Event
 from radbus_contracts.facts import JobRequestedV1, Source
 from radbus_dicom.reading import Header
+from radbus_dicom.zips import ZipLimits
 from radbus_ingest.adapters.bodies import BodyReader
 from radbus_ingest.adapters.inner_eye_routes import RunRoutes
 from radbus_ingest.adapters.records import Touch
@@ -41,9 +42,7 @@ LIMITS = Limits(
     request_bytes=1_000_000,
     part_bytes=100_000,
     part_count=50,
-    zip_entry_count=20,
-    zip_inflated_bytes=500_000,
-    zip_ratio=200,
+    zips=ZipLimits(entries=20, inflated_bytes=500_000),
 )
 STUDY = "1.2.3"
 MODELS = {"PassThroughModel:1729": Model("PassThroughModel:1729", "pass-through", "Rectangles", "1729", ("ct",))}

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from radbus_contracts.identity import model_id
+from radbus_dicom.zips import ZipLimits
 from radbus_ingest.domain.limits import Limits
 
 Make = Callable[..., Any]
@@ -24,9 +25,7 @@ NO_MODEL = (
     '"extra_details":"InvalidModelId"}'
 )
 GONE = b'"extra_details":"POST /studies"'
-LIMITS = Limits(
-    request_bytes=10_000, part_bytes=8_000, part_count=1, zip_entry_count=1, zip_inflated_bytes=1, zip_ratio=1
-)
+LIMITS = Limits(request_bytes=10_000, part_bytes=8_000, part_count=1, zips=ZipLimits(1, 1, 1))
 
 
 @pytest.mark.parametrize("content_type", [None, "text/html", "multipart/form-data; boundary=", "application/zip"])

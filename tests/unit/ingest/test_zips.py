@@ -10,18 +10,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from radbus_dicom.errors import ZipNotValid
+from radbus_dicom.zips import ZipLimits
 from radbus_ingest.adapters.spool import Room, Spool
 from radbus_ingest.adapters.zips import Archive
-from radbus_ingest.domain.limits import Limits, ZipRefusedError
 
-LIMITS = Limits(
-    request_bytes=10**9,
-    part_bytes=10**6,
-    part_count=10,
-    zip_entry_count=5,
-    zip_inflated_bytes=10**9,
-    zip_ratio=10,
-)
+LIMITS = ZipLimits(entries=5, inflated_bytes=10**9, ratio=10)
 
 
 def new_spool() -> Spool:
@@ -42,7 +36,7 @@ def zipped(entries: dict[str, bytes], kind: int = zipfile.ZIP_DEFLATED) -> bytes
     return buffer.getvalue()
 
 
-def read_all(content: bytes, limits: Limits = LIMITS) -> dict[str, bytes]:
+def read_all(content: bytes, limits: ZipLimits = LIMITS) -> dict[str, bytes]:
     archive = Archive(spooled(content), limits)
     found = {}
     for entry in archive.entries:
@@ -63,36 +57,36 @@ def test_entries_come_with_their_names_and_folders_are_no_entries() -> None:
 def test_too_many_entries_are_refused() -> None:
     content = zipped({str(n): b"1" for n in range(6)})
 
-    with pytest.raises(ZipRefusedError, match="at most 5 entries"):
+    with pytest.raises(ZipNotValid, match="at most 5 entries"):
         read_all(content)
 
 
 def test_a_zip_that_grows_beyond_the_limit_is_refused_before_it_is_inflated() -> None:
     content = zipped({"bomb": bytes(2000)})
 
-    with pytest.raises(ZipRefusedError, match="1000 bytes when inflated"):
-        read_all(content, replace(LIMITS, zip_inflated_bytes=1000))
+    with pytest.raises(ZipNotValid, match="1000 bytes when inflated"):
+        read_all(content, replace(LIMITS, inflated_bytes=1000))
 
 
 def test_a_zip_that_grows_suspiciously_is_refused_before_it_is_inflated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("radbus_ingest.adapters.zips._SMALL_BYTES", 1000)
+    monkeypatch.setattr("radbus_dicom.zips._SMALL_BYTES", 1000)
     content = zipped({"bomb": bytes(100_000)})
 
-    with pytest.raises(ZipRefusedError, match="10 times"):
+    with pytest.raises(ZipNotValid, match="10 times"):
         read_all(content)
 
 
 def test_a_zip_within_a_zip_is_refused() -> None:
     content = zipped({"inner.zip": zipped({"1": b"1" * 200})})
 
-    with pytest.raises(ZipRefusedError, match="not another zip"):
+    with pytest.raises(ZipNotValid, match="not another zip"):
         read_all(content)
 
 
 def test_an_entry_compressed_in_an_unusual_way_is_refused() -> None:
     content = zipped({"1": b"1" * 200}, zipfile.ZIP_LZMA)
 
-    with pytest.raises(ZipRefusedError, match="stored or deflated"):
+    with pytest.raises(ZipNotValid, match="stored or deflated"):
         read_all(content)
 
 
@@ -101,7 +95,7 @@ def test_an_encrypted_entry_is_refused() -> None:
     content[6] |= 1
     content[content.rindex(b"PK\x01\x02") + 8] |= 1
 
-    with pytest.raises(ZipRefusedError, match="not encrypted"):
+    with pytest.raises(ZipNotValid, match="not encrypted"):
         read_all(bytes(content))
 
 
@@ -123,5 +117,5 @@ def test_a_damaged_zip_raises_nothing_but_a_refusal(at: int, value: int, end: in
     content[at] = value
 
     for damaged in (bytes(content), bytes(content[:end])):
-        with suppress(ZipRefusedError):
+        with suppress(ZipNotValid):
             read_all(damaged)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from radbus_dicom.errors import SeriesNotUsable
+from radbus_dicom.zips import ZipLimits
 from radbus_testing.phantom import chest_phantom
 from radbus_testing.phantom_dicom import phantom_instances
 from radbus_worker.adapters.archives import read_entries, unpack
-from radbus_worker.domain.archives import ArchiveLimits
 
 INSTANCE = next(iter(phantom_instances(chest_phantom(slices=3, rows=64))))
-LIMITS = ArchiveLimits()
+LIMITS = ZipLimits()
 
 
 @pytest.fixture
@@ -94,8 +94,8 @@ def test_an_archive_that_is_encrypted_or_larger_than_allowed_is_not_opened(archi
     path = archive(("ct/1.dcm", INSTANCE), ("ct/2.dcm", INSTANCE))
 
     for limits, words in (
-        (ArchiveLimits(entries=1), "at most 1 entries"),
-        (ArchiveLimits(inflated_bytes=len(INSTANCE)), "grows less"),
+        (ZipLimits(entries=1), "at most 1 entries"),
+        (ZipLimits(inflated_bytes=len(INSTANCE)), "bytes when inflated"),
     ):
         with pytest.raises(SeriesNotUsable, match=words):
             read_entries(path, limits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from radbus_dicom.errors import SeriesNotUsable
-from radbus_worker.domain.archives import ArchiveEntry, ArchiveLimits, by_channel, channel_of
+from radbus_worker.domain.archives import ArchiveEntry, by_channel, channel_of
 from radbus_worker.domain.channels import assigned, largest_series
 
 
@@ -65,15 +65,6 @@ def test_entries_without_folder_belong_to_the_only_channel_there_is():
 
     assert by_channel(entries) == {"ct": [0, 2, 1]}
     assert by_channel([*entries, ArchiveEntry(3, "mr")]).keys() == {"ct", "mr", ""}
-
-
-def test_a_small_archive_may_grow_more_than_a_large_one():
-    limits = ArchiveLimits(inflated_bytes=2**30, ratio=10)
-
-    assert limits.allow_inflated(200 * 2**20, 1000)
-    assert not limits.allow_inflated(300 * 2**20, 1000)
-    assert limits.allow_inflated(300 * 2**20, 30 * 2**20 + 1)
-    assert not limits.allow_inflated(2**30 + 1, 2**30)
 
 
 def test_of_several_series_the_largest_is_chosen_and_that_is_said():

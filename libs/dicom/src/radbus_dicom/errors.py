@@ -34,6 +34,10 @@ class NotDicom(InvalidInstance):
     """Bytes that are no DICOM instance at all."""
 
 
+class ZipNotValid(PermanentError):  # noqa: N818  the reader's word, an answer rather than an incident
+    """An archive, or one entry of it, that is damaged or above a limit."""
+
+
 class SeriesNotUsable(PermanentError):  # noqa: N818  the reader's word, an answer rather than an incident
     """A series that cannot be made into a volume; the text says why in a sentence for a radiologist."""
 

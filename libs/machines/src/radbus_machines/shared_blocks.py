@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import mmap
@@ -62,6 +63,27 @@ class SharedBlock:
             (_FOLDER / self.name).unlink(missing_ok=True)
             os.close(self._file)
             self._file = -1
+
+
+async def make_block(size_bytes: int) -> SharedBlock:
+    """Make a block in a thread, since reserving its pages takes a while; its caller removes it.
+
+    One whose caller is cancelled meanwhile is removed as soon as it is made: nobody else knows its name.
+
+    Raises:
+        SharedMemoryFullError: It does not fit.
+    """
+    making = asyncio.get_running_loop().run_in_executor(None, SharedBlock, size_bytes)
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        making.add_done_callback(_remove_made)
+        raise
+
+
+def _remove_made(making: asyncio.Future[SharedBlock]) -> None:
+    if not making.cancelled() and making.exception() is None:
+        making.result().remove()
 
 
 def attach(name: str, shape: Sequence[int], dtype: np.dtype[D]) -> NDArray[D]:

@@ -16,7 +16,13 @@ from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from radbus_machines.protocol import Array, OutputShapes
-from radbus_machines.shared_blocks import SharedBlock, SharedMemoryFullError, is_leftover, remove_leftovers
+from radbus_machines.shared_blocks import (
+    SharedBlock,
+    SharedMemoryFullError,
+    is_leftover,
+    make_block,
+    remove_leftovers,
+)
 from radbus_machines.tensors import (
     Layout,
     TensorError,
@@ -155,7 +161,7 @@ class TritonClient:
 
     async def _registered(self, size_bytes: int) -> SharedBlock | None:
         try:
-            block = await asyncio.to_thread(SharedBlock, size_bytes)
+            block = await make_block(size_bytes)
         except SharedMemoryFullError as error:
             log.warning("triton.sharing_skipped", error=str(error))
             return None

@@ -86,7 +86,9 @@ class RunRecord(TypedDict):
     model_id: str
     machine: str
     sha256: str  # of the zip
-    window: str  # with institution, model and sha256 unique: a start that is repeated soon finds the run
+    # With institution, model and sha256 unique: a start that is repeated soon finds the run. Of a run that has begun it
+    # is "open" or the run's id; of one that was announced or withdrawn, that id with the word behind it.
+    window: str
     archive: str  # object key of the zip; erased once the job ended
     size_bytes: int
     started_at: datetime
@@ -222,7 +224,7 @@ class OutcomeRecord(TypedDict, total=False):
     limits: list[str]
     remarks: list[str]
     inputs: dict[str, Any]  # what the model was given, readable as JSON (CONTRACTS: Inference object)
-    files: dict[str, list[str]]  # object keys by kind: seg, sc_png, pdf, json, npz
+    files: dict[str, list[str]]  # object keys by kind: seg, rtstruct, sc_png, pdf, json, npz
     started_at: datetime
     finished_at: datetime
     outbox: list[dict[str, Any]]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
+from radbus_dicom.zips import ZipLimits
 from radbus_runtime.settings import ServiceSettings
 
 from radbus_ingest.domain.completeness import CompletenessRules
@@ -65,9 +66,7 @@ class IngestSettings(ServiceSettings):
             request_bytes=self.request_limit_bytes,
             part_bytes=self.part_limit_bytes,
             part_count=self.part_count_limit,
-            zip_entry_count=self.zip_entry_limit,
-            zip_inflated_bytes=self.zip_inflated_limit_bytes,
-            zip_ratio=self.zip_ratio_limit,
+            zips=ZipLimits(self.zip_entry_limit, self.zip_inflated_limit_bytes, self.zip_ratio_limit),
             body_s=self.body_s,
             body_idle_s=self.body_idle_s,
         )

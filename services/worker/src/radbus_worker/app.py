@@ -10,6 +10,7 @@ from functools import partial
 from radbus_contracts.errors import TransientError
 from radbus_contracts.orders import RunTaskV1
 from radbus_contracts.topology import pool_queue
+from radbus_dicom.zips import ZipLimits
 from radbus_machines.manifest import Runner, load_manifests
 from radbus_machines.triton import TritonClient
 from radbus_runtime.bus import Bus
@@ -32,7 +33,6 @@ from radbus_worker.adapters.rendering import Renderer
 from radbus_worker.adapters.scratch import remove_leftover_folders
 from radbus_worker.adapters.series import SeriesStore
 from radbus_worker.adapters.volumes import VolumeLoader
-from radbus_worker.domain.archives import ArchiveLimits
 from radbus_worker.domain.slots import Slots
 from radbus_worker.handlers.attempts import Attempts, Station
 from radbus_worker.handlers.heartbeat import Heartbeat
@@ -119,10 +119,10 @@ def _stations(
         documents[records.INSTANCES], documents[records.SERIES], stores.objects, downloads=settings.downloads
     )
     derived = DerivedObjects(stores.objects)
-    limits = ArchiveLimits(settings.archive_limit_bytes, settings.archive_inflated_limit_bytes)
+    limits = ZipLimits(inflated_bytes=settings.archive_inflated_limit_bytes)
     workshop = VolumeWorkshop(
         StoredChannels(series),
-        UploadedChannels(stores.objects, cpus, limits),
+        UploadedChannels(stores.objects, cpus, settings.archive_limit_bytes, limits),
         VolumeLoader(cpus),
         Renderer(cpus),
         derived,

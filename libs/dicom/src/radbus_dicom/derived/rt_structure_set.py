@@ -85,7 +85,9 @@ def _numbered(rois: list[tuple[LabelMap, Segment]]) -> Iterator[tuple[int, tuple
 def _head(source: Dataset, first: Frame, provenance: Provenance, model_id: str) -> Dataset:
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.SOPClassUID, ds.SOPInstanceUID = RTStructureSetStorage, derived_uid(provenance.job_id, "rtstruct")
+    # Several machines of a job may draw, one of them on several series.
+    name = f"rtstruct/{provenance.machine}/{source.SeriesInstanceUID}"
+    ds.SOPClassUID, ds.SOPInstanceUID = RTStructureSetStorage, derived_uid(provenance.job_id, name)
     # The values that are valid, as text of any character set.
     (kept, *_) = sources_for_highdicom([source], [first])
     for keyword in _OF_THE_STUDY:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from radbus_contracts.errors import PermanentError, TransientError
+from radbus_dicom.zips import ZipLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,9 +15,7 @@ class Limits:
     request_bytes: int
     part_bytes: int
     part_count: int
-    zip_entry_count: int
-    zip_inflated_bytes: int
-    zip_ratio: int
+    zips: ZipLimits
     body_s: float = 4 * 3600
     body_idle_s: float = 60
 
@@ -47,7 +46,3 @@ class BodyKindError(BodyError):
 
 class BusyError(TransientError):
     """More is waiting to be stored than this replica may hold."""
-
-
-class ZipRefusedError(PermanentError):
-    """An archive, or one entry of it, that is damaged or above a limit."""

@@ -10,11 +10,12 @@ from contextlib import aclosing
 from typing import Protocol
 
 import structlog
+from radbus_dicom.errors import ZipNotValid
 
 from radbus_ingest.adapters import metrics
 from radbus_ingest.adapters.spool import NewSpool, Part
 from radbus_ingest.adapters.zips import Archive
-from radbus_ingest.domain.limits import BodyError, Limits, ZipRefusedError
+from radbus_ingest.domain.limits import BodyError, Limits
 from radbus_ingest.domain.outcomes import Arrival, FailureReason, Outcome, Receipt, Refused, Stored
 from radbus_ingest.handlers.storing import InstanceStorer
 from radbus_ingest.handlers.touching import Toucher
@@ -109,14 +110,14 @@ class Receiver:
 
     async def _entries(self, part: Part) -> AsyncGenerator[Part | Refused, None]:
         try:
-            archive = await asyncio.to_thread(Archive, part.spool, self._limits)
-        except ZipRefusedError as error:
+            archive = await asyncio.to_thread(Archive, part.spool, self._limits.zips)
+        except ZipNotValid as error:
             yield Refused(part.name, FailureReason.CANNOT_UNDERSTAND, str(error))
             return
         for entry in archive.entries:
             try:
                 spool = await asyncio.to_thread(archive.spool, entry, self._new_spool)
-            except ZipRefusedError as error:
+            except ZipNotValid as error:
                 yield Refused(entry.filename, FailureReason.CANNOT_UNDERSTAND, str(error))
             else:
                 yield Part(entry.filename, spool)

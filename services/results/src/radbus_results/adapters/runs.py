@@ -28,7 +28,9 @@ class Runs:
     async def find(self, institution: str, run_id: str) -> Run | None:
         """Read how a run stands; None where it is unknown or another institution's."""
         own = {"_id": run_id, "institution": institution}
-        record = await self._runs.find_one(own, only={"model_id": 1, "machine": 1})
+        # The id of one that has not begun was told to nobody.
+        begun = {**own, "window": {"$in": ["open", run_id]}}
+        record = await self._runs.find_one(begun, only={"model_id": 1, "machine": 1})
         if record is None:
             return None
         return replace(await self._run(own, record["model_id"]), machine=record["machine"])

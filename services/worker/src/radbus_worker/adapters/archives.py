@@ -1,26 +1,21 @@
-"""Open an uploaded archive: bounded, nothing is written under an entry's own name. For the process pool."""
+"""Open an uploaded archive: nothing is written under an entry's own name. For the process pool."""
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, cast
-from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, LargeZipFile, ZipFile, ZipInfo
+from typing import Final
+from zipfile import ZipInfo
 
-from radbus_dicom.errors import InvalidInstance, SeriesNotUsable
+from radbus_dicom.errors import InvalidInstance, SeriesNotUsable, ZipNotValid
 from radbus_dicom.reading import Profile, read_header
+from radbus_dicom.zips import BoundedZip, ZipLimits, check_entry
 
-from radbus_worker.domain.archives import ArchiveEntry, ArchiveLimits, channel_of
+from radbus_worker.domain.archives import ArchiveEntry, channel_of
 
-_ENCRYPTED: Final = 0x1
 _FOLDER: Final = 0x10  # of the attributes that DOS gives to a file
-_BLOCK_BYTES: Final = 1024 * 1024
-_DIRECTORY_LIMIT_BYTES: Final = 4 * 1024 * 1024
-_DAMAGED: Final = "Expected a zip archive of DICOM instances; this is none, or it is damaged."
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +28,17 @@ class UploadedInstance:
     elements: Mapping[str, object]
 
 
-def read_entries(archive: Path, limits: ArchiveLimits) -> list[ArchiveEntry]:
+def read_entries(archive: Path, limits: ZipLimits) -> list[ArchiveEntry]:
     """Read the directory of an archive.
 
     Raises:
         SeriesNotUsable: It is no zip, damaged, encrypted, or holds more than the limits allow.
     """
     with _opened(archive) as content:
-        entries = content.infolist()
-    if len(entries) > limits.entries:
-        raise SeriesNotUsable(f"Expected an archive of at most {limits.entries} entries.")
-    if not limits.allow_inflated(sum(entry.file_size for entry in entries), archive.stat().st_size):
-        raise SeriesNotUsable("Expected an archive that grows less when it is unpacked.")
-    if any(entry.flag_bits & _ENCRYPTED for entry in entries):
-        raise SeriesNotUsable("Expected an archive that is not encrypted.")
-    if any(entry.compress_type not in {ZIP_STORED, ZIP_DEFLATED} for entry in entries):
-        raise SeriesNotUsable("Expected an archive whose entries are stored or deflated.")
-    channels = [None if entry.external_attr & _FOLDER else channel_of(entry.filename) for entry in entries]
+        content.check(limits, size_bytes=archive.stat().st_size)
+        for entry in content.entries:
+            check_entry(entry)
+        channels = [_channel(entry) for entry in content.entries]
     return [ArchiveEntry(index, channel) for index, channel in enumerate(channels) if channel is not None]
 
 
@@ -60,22 +49,14 @@ def unpack(archive: Path, work: Sequence[tuple[int, Path]], keywords: Sequence[s
         SeriesNotUsable: An entry is damaged, or no instance.
     """
     with _opened(archive) as content:
-        entries = content.infolist()
         for index, path in work:
-            _write(content, entries[index], path)
+            with path.open("xb") as target:
+                target.writelines(content.blocks(content.entries[index]))
     return [_read(path, keywords) for _, path in work]
 
 
-def _write(content: ZipFile, entry: ZipInfo, path: Path) -> None:
-    with _foreign_errors():
-        source = content.open(entry)
-    with source, path.open("xb") as target:
-        while True:
-            with _foreign_errors():
-                block = source.read(_BLOCK_BYTES)  # never beyond the size that the directory gave
-            if not block:
-                return
-            target.write(block)
+def _channel(entry: ZipInfo) -> str | None:
+    return None if entry.external_attr & _FOLDER else channel_of(entry.filename)
 
 
 def _read(path: Path, keywords: Sequence[str]) -> UploadedInstance:
@@ -89,39 +70,9 @@ def _read(path: Path, keywords: Sequence[str]) -> UploadedInstance:
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[ZipFile]:
+def _opened(archive: Path) -> Iterator[BoundedZip]:
     with archive.open("rb") as file:
-        with _foreign_errors():
-            content = ZipFile(cast("BinaryIO", _BoundedReads(file)))
-        yield content
-
-
-class _BoundedReads:
-    """A file that refuses to be read in one go where a false directory asks for it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.seek = file.seek
-        self.tell = file.tell
-        self._read = file.read
-
-    def read(self, size: int = -1) -> bytes:
-        content = self._read(_DIRECTORY_LIMIT_BYTES + 1 if size < 0 else min(size, _DIRECTORY_LIMIT_BYTES + 1))
-        if len(content) > _DIRECTORY_LIMIT_BYTES:
-            raise BadZipFile
-        return content
-
-    def seekable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        """Leave the file open; its owner closes it."""
-
-
-@contextmanager
-def _foreign_errors() -> Iterator[None]:
-    try:
-        yield
-    except (BadZipFile, LargeZipFile, EOFError, LookupError, NotImplementedError, RuntimeError, ValueError):
-        raise SeriesNotUsable(_DAMAGED) from None
-    except (OSError, OverflowError, struct.error, zlib.error):
-        raise SeriesNotUsable(_DAMAGED) from None
+        try:
+            yield BoundedZip(file)
+        except ZipNotValid as error:
+            raise SeriesNotUsable(f"The archive cannot be read: {error}.") from None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from radbus_contracts.orders import RunTaskV1
 from radbus_dicom.errors import SeriesNotUsable
+from radbus_dicom.zips import ZipLimits
 from radbus_machines.manifest import MachineManifest
 from radbus_storage.objects import ObjectStore
 
@@ -18,7 +19,7 @@ from radbus_worker.adapters.archives import UploadedInstance
 from radbus_worker.adapters.cpu_pool import CpuPool
 from radbus_worker.adapters.series import SeriesStore
 from radbus_worker.adapters.together import all_of
-from radbus_worker.domain.archives import ArchiveLimits, by_channel
+from radbus_worker.domain.archives import by_channel
 from radbus_worker.domain.channels import SINGLE, assigned, largest_series
 from radbus_worker.domain.claims import Claim
 
@@ -76,7 +77,8 @@ class UploadedChannels:
 
     objects: ObjectStore
     pool: CpuPool
-    limits: ArchiveLimits
+    size_limit_bytes: int
+    limits: ZipLimits
 
     async def fetch(self, claim: Claim, manifest: MachineManifest, folder: Path) -> list[Channel]:
         """Unpack the channels of the machine, the one that is segmented first.
@@ -100,8 +102,8 @@ class UploadedChannels:
         return channels
 
     async def _download(self, key: str, folder: Path) -> Path:
-        if await self.objects.size_bytes(key) > self.limits.size_bytes:
-            raise SeriesNotUsable(f"Expected an archive of at most {self.limits.size_bytes} bytes.")
+        if await self.objects.size_bytes(key) > self.size_limit_bytes:
+            raise SeriesNotUsable(f"Expected an archive of at most {self.size_limit_bytes} bytes.")
         archive = folder / "archive.zip"
         await self.objects.download(key, archive)
         return archive

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from radbus_dicom.derived.key_slices import LUNG_WINDOW, Window
 from radbus_dicom.derived.provenance import Provenance
 from radbus_dicom.errors import OutputNotValid, SeriesNotUsable
 from radbus_dicom.geometry import PROJECTION_MODALITIES
-from radbus_machines.shared_blocks import SharedBlock
+from radbus_machines.shared_blocks import make_block
 from radbus_machines.types import LabelMap, MachineOutput
 
 from radbus_worker.adapters import pixel_work
@@ -24,8 +24,7 @@ from radbus_worker.adapters.shared_volumes import SharedLabels
 from radbus_worker.adapters.together import all_of
 from radbus_worker.adapters.volumes import LoadedVolume
 
-SERIES_KINDS = frozenset({"seg", "npz", "sc_png"})
-"""What is made for a stored series, beside the JSON."""
+_SERIES_KINDS = frozenset({"seg", "npz", "sc_png"})
 ARCHIVE_KINDS = frozenset({"rtstruct"})
 """What is made for an uploaded archive: its client reads no more, and a SEG cannot name UIDs that are none."""
 
@@ -51,6 +50,14 @@ class Wanted:
     model_id: str
 
 
+def series_kinds(loaded: LoadedVolume, output: MachineOutput) -> frozenset[str]:
+    """Tell what is made for a stored series, beside the JSON; structures where some were found and have a place."""
+    has_structures = any(label_map.segments for label_map in output.label_maps)
+    if has_structures and loaded.plan.modality not in PROJECTION_MODALITIES:
+        return _SERIES_KINDS | {"rtstruct"}
+    return _SERIES_KINDS
+
+
 Drawing = Callable[[], Awaitable[list[RenderedFile]]]
 
 
@@ -72,10 +79,8 @@ class Renderer:
         content = output_json(output, provenance=wanted.provenance, remarks=loaded.volume.remarks)
         json_file = RenderedFile("json", wanted.folder / "output.json", "application/json")
         await asyncio.to_thread(json_file.path.write_bytes, content)
-        with ExitStack() as blocks:
-            labels = [
-                await asyncio.to_thread(blocks.enter_context, _shared(label_map)) for label_map in output.label_maps
-            ]
+        async with AsyncExitStack() as blocks:
+            labels = [await blocks.enter_async_context(_shared(label_map)) for label_map in output.label_maps]
             drawings = self._drawings(loaded, output, labels, wanted)
             files = await all_of(drawings, at_a_time=2 * self.pool.processes)
         return [file for of_one in files for file in of_one] + [json_file]
@@ -85,12 +90,12 @@ class Renderer:
     ) -> Iterator[Drawing]:
         if "seg" in wanted.kinds:
             yield from (self._segmentation(loaded, each, wanted) for each in labels)
+        if "rtstruct" in wanted.kinds and output.usable:
+            yield self._structures(loaded, labels, wanted)
         if "npz" in wanted.kinds:
             yield from (self._npz(loaded, each, wanted.folder) for each in labels)
         if "sc_png" in wanted.kinds:
             yield self._key_slices(loaded, labels, output, wanted.folder)
-        if "rtstruct" in wanted.kinds and output.usable:
-            yield self._structures(loaded, labels, wanted)
 
     def _segmentation(self, loaded: LoadedVolume, labels: SharedLabels, wanted: Wanted) -> Drawing:
         file = RenderedFile("seg", wanted.folder / f"seg-{_name(labels)}.dcm", "application/dicom")
@@ -158,11 +163,12 @@ def _check(output: MachineOutput, loaded: LoadedVolume) -> None:
         raise OutputNotValid(f"expected key frames within the volume's {frames} frames")
 
 
-@contextmanager
-def _shared(label_map: LabelMap) -> Iterator[SharedLabels]:
-    block = SharedBlock(label_map.labels.nbytes)
+@asynccontextmanager
+async def _shared(label_map: LabelMap) -> AsyncIterator[SharedLabels]:
+    block = await make_block(label_map.labels.nbytes)
     try:
-        np.copyto(block.array(label_map.labels.shape, np.dtype(np.uint8)), label_map.labels)
+        target = block.array(label_map.labels.shape, np.dtype(np.uint8))
+        await asyncio.to_thread(np.copyto, target, label_map.labels)
         yield SharedLabels(block.name, label_map.labels.shape, label_map.name, label_map.segments)
     finally:
         block.remove()

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from radbus_dicom.frames import FrameHeader
 from radbus_dicom.geometry import VolumePlan, plan_volume
-from radbus_machines.shared_blocks import SharedBlock
+from radbus_machines.shared_blocks import make_block
 from radbus_machines.types import Volume
 
 from radbus_worker.adapters import pixel_work
@@ -60,7 +60,7 @@ class VolumeLoader:
         )
         plan = await asyncio.to_thread(plan_volume, [header for piece in pieces for header in piece])
         frames, rows, columns = plan.shape
-        block = await asyncio.to_thread(SharedBlock, frames * rows * columns * plan.dtype.itemsize)
+        block = await make_block(frames * rows * columns * plan.dtype.itemsize)
         try:
             shared = SharedVolume(
                 block=block.name,

@@ -7,23 +7,6 @@ from dataclasses import dataclass
 
 from radbus_worker.domain.channels import SINGLE
 
-_GIB = 1024**3
-_SMALL_BYTES = 256 * 1024**2  # below this sum no ratio is suspicious: empty images shrink a thousandfold
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveLimits:
-    """What an archive may hold; beyond it, it is not opened."""
-
-    size_bytes: int = 4 * _GIB
-    inflated_bytes: int = 8 * _GIB
-    entries: int = 20_000
-    ratio: int = 200
-
-    def allow_inflated(self, inflated_bytes: int, size_bytes: int) -> bool:
-        """Say whether an archive may grow so much."""
-        return inflated_bytes <= min(self.inflated_bytes, max(_SMALL_BYTES, self.ratio * size_bytes))
-
 
 @dataclass(frozen=True, slots=True)
 class ArchiveEntry:

@@ -16,7 +16,7 @@ from radbus_machines.protocol import Progress
 from radbus_worker.adapters.channels import Channel
 from radbus_worker.adapters.derived_objects import DerivedObjects
 from radbus_worker.adapters.machines import CodedMachine
-from radbus_worker.adapters.rendering import ARCHIVE_KINDS, SERIES_KINDS, Renderer, Wanted
+from radbus_worker.adapters.rendering import ARCHIVE_KINDS, Renderer, Wanted, series_kinds
 from radbus_worker.adapters.scratch import private_folder
 from radbus_worker.adapters.stages import stage
 from radbus_worker.adapters.volumes import LoadedVolume, VolumeLoader
@@ -73,7 +73,7 @@ class JudgeVolume:
                     loaded.volume, self.station.model, _between(progress, _DECODED, _INFERRED)
                 )
             progress(_INFERRED)
-            kinds = ARCHIVE_KINDS if on_archive else SERIES_KINDS
+            kinds = ARCHIVE_KINDS if on_archive else series_kinds(loaded, output)
             with stage("render"):
                 wanted = Wanted(kinds, folder, provenance_of(claim, manifest), manifest.public_id)
                 files = await workshop.renderer.render(loaded, output, wanted)
