@@ -275,6 +275,11 @@ async def test_a_use_case_on_request_is_recorded_with_its_whole_request_and_tell
     assert JobRequestedV1.model_validate(later["job"]).subject_uid == "1.4"
     assert (routing["job_ids"], routing["reason"], world.heard) == ([], None, [])
 
+    async def settled() -> bool | None:
+        return (await world.routing("1.4"))["wishes_seen"] or None
+
+    assert await until(settled, timeout_s=20, what="a look for wishes")
+
 
 async def test_a_study_has_one_job_with_all_its_series(world):
     await world.store_series("1.5", Modality="CT")

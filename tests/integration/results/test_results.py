@@ -163,19 +163,23 @@ async def test_a_series_without_a_use_case_is_answered_400_with_the_reason(world
     }
 
 
-async def test_a_use_case_that_waits_for_a_request_is_answered_409_naming_how_to_ask(world):
+async def test_a_use_case_that_waits_for_a_request_is_answered_409_once_it_is_known_that_nobody_has_asked(world):
     decision = {"use_case": "qct", "matched": True, "on_request": True}
+    routing_id = f"{record_id(world.institution, SERIES)}/1"
     await world.documents[records.ROUTINGS].insert(
         {
-            "_id": f"{record_id(world.institution, SERIES)}/1",
+            "_id": routing_id,
             "institution": world.institution,
             "decisions": [decision],
             "job_ids": [],
             "reason": None,
+            "wishes_seen": False,
         }
     )
 
     await world.publish(world.series_completed())
+    await world.answered(202)
+    await world.documents[records.ROUTINGS].update({"_id": routing_id}, {"$set": {"wishes_seen": True}})
     body = await world.answered(409)
 
     assert f"GET /compute/{SERIES}" in body["message"]

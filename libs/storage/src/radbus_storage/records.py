@@ -119,6 +119,7 @@ class RoutingRecord(TypedDict):
     decisions: list[dict[str, Any]]
     job_ids: list[str]  # of every run
     reason: str | None  # why no use case matches
+    wishes_seen: bool  # false while it is not known whether somebody asked before this was decided
     decided_at: datetime
     outbox: list[dict[str, Any]]
 

@@ -20,7 +20,7 @@ from radbus_results.domain.patient_key import PatientKeys
 
 _STUDY_LIMIT = 1000
 _STATE = {"state": 1, "revision": 1, "study_instance_uid": 1, "series_instance_uid": 1}
-_DECIDED = {"job_ids": 1, "reason": 1, "decisions.matched": 1, "decisions.on_request": 1}
+_DECIDED = {"job_ids": 1, "reason": 1, "decisions.matched": 1, "decisions.on_request": 1, "wishes_seen": 1}
 _OUTCOME_FIELDS = ("summary", "usable", "values", "measurements", "findings", "inputs", "files")
 
 
@@ -156,7 +156,7 @@ def _series_intake(found: Document) -> SeriesIntake:
 
 
 def _decided(uid: str, routing: Document) -> OnRequest | Unrouted | UnderProcess:
-    if routing.get("job_ids"):
+    if routing.get("job_ids") or not routing.get("wishes_seen", True):
         return UnderProcess()
     if any(each.get("matched") and each.get("on_request") for each in routing["decisions"]):
         return OnRequest(uid)

@@ -83,6 +83,11 @@ class Routings:
         }
         return subject.revision > 1 and await self._collection.find_one(where, only={"_id": 1}) is not None
 
+    async def settle(self, subject: RoutedSubject) -> None:
+        """Note that wishes were looked for: from now on, what waits to be asked for does wait."""
+        where = {"_id": routing_id(subject), "institution": subject.institution}
+        await self._collection.update(where, {"$set": {"wishes_seen": True}})
+
     async def push(self, decided: Decided, asked: Mapping[int, JobRequestedV1], messages: Sequence[Outgoing]) -> bool:
         """Count the next run of these decisions (by place), with its jobs and messages, in one update.
 
@@ -137,6 +142,7 @@ def _document(routing: Routing, messages: Sequence[Outgoing]) -> Document:
         "decisions": [_decision(routing, each) for each in routing.decision.decisions],
         "job_ids": [job.job_id for job in routing.jobs],
         "reason": routing.decision.reason,
+        "wishes_seen": not routing.waits,
         "decided_at": datetime.now(UTC),
         "outbox": [message.document() for message in messages],
     }

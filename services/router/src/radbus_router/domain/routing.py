@@ -39,6 +39,11 @@ class Routing:
         """The jobs to ask for now: one for each matching use case that computes by itself."""
         return tuple(self.job_of(each) for each in self.decision.matched if not each.on_request)
 
+    @property
+    def waits(self) -> bool:
+        """Whether there is a job that is made only when somebody asks, or has asked."""
+        return any(each.on_request for each in self.decision.matched)
+
     def job_of(self, decision: UseCaseDecision) -> JobRequestedV1:
         """Make the request for a matching use case's job; the same subject and revision always give the same id."""
         use_case, subject = decision.use_case, self.subject

@@ -76,6 +76,8 @@ class CompletionHandlers:
         new = await self._routings.record(routing, self._messages(routing))
         # Also when it was recorded before: whoever did so may have died before it looked for wishes.
         wished = await self._pusher.push_wished(routed)
+        if routing.waits:
+            await self._routings.settle(routed)
         log.info(
             "subject.routed",
             scope=routed.scope.value,
