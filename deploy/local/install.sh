@@ -23,6 +23,10 @@ missing_packages() {
     has_program dciodvfy || echo dicom3tools
     has_program dcmdump || echo dcmtk
     has_program pdftoppm || echo poppler-utils
+    # For what docs/api.md says to a shell.
+    has_program curl || echo curl
+    has_program jq || echo jq
+    has_program openssl || echo openssl
     has_program nginx || [[ -x /usr/sbin/nginx ]] || echo nginx
     # For names in reports: most scripts, and Chinese, Japanese and Korean.
     [[ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ]] || echo fonts-dejavu-core
