@@ -18,11 +18,11 @@ def knee(make_series):
 
 
 def inferences(hospital, uid: str, *, count: int) -> list[dict[str, Any]]:
-    """Wait for so many results of a series, the newest first."""
+    """Wait for so many results of a series, the newest first, of which each is known to have overtaken the others."""
 
     def enough() -> list[dict[str, Any]] | None:
         found = hospital.get("/inferences", series=uid).json()
-        return found if len(found) >= count else None
+        return found if len(found) >= count and all(each["superseded_by"] for each in found[1:]) else None
 
     return eventually(enough, timeout_s=60, what=f"{count} inferences")
 
