@@ -31,8 +31,12 @@ def answers(ping: Callable[[], Awaitable[None]]) -> Check:
     return check
 
 
-def health_routes(checks: Mapping[str, Check]) -> APIRouter:
-    """Make the three routes; `checks` are asked at each `/readyz`, all at once, each with a deadline."""
+def health_routes(checks: Mapping[str, Check], notes: Mapping[str, Check] | None = None) -> APIRouter:
+    """Make the three routes; `checks` are asked at each `/readyz`, all at once, each with a deadline.
+
+    `notes` are asked and told like them, but a service with something to note is ready all the same.
+    """
+    noted = notes or {}
     router = APIRouter(tags=["health"])
 
     @router.get("/healthz", summary="The service runs; no broker and no store is asked.")
@@ -44,7 +48,9 @@ def health_routes(checks: Mapping[str, Check]) -> APIRouter:
         faults = await asyncio.gather(*(_bounded(check) for check in checks.values()))
         report = {name: fault or "ok" for name, fault in zip(checks, faults, strict=True)}
         ready = not any(faults)
-        return JSONResponse({"ready": ready, "checks": report}, status_code=200 if ready else 503)
+        told = {name: await _bounded(note) or "ok" for name, note in noted.items()}
+        answer = {"ready": ready, "checks": report} | ({"notes": told} if told else {})
+        return JSONResponse(answer, status_code=200 if ready else 503)
 
     @router.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from radbus_runtime.auth.principal import ForbiddenError, RateLimitedError, UnauthenticatedError
 from radbus_runtime.dialects import RETRY_AFTER_S, unexpected
+from radbus_runtime.overload import OverloadedError
 from radbus_runtime.tracing import continued
 
 JSON_BODY_LIMIT_BYTES: Final = 8 * 1024 * 1024
@@ -42,6 +43,7 @@ def create_api(name: str, *, description: str, body_limit_bytes: int | None = JS
     api.add_exception_handler(ForbiddenError, _forbidden)
     api.add_exception_handler(RateLimitedError, _rate_limited)
     api.add_exception_handler(TransientError, _unavailable)
+    api.add_exception_handler(OverloadedError, _overloaded)
     api.add_exception_handler(PermanentError, _refused)
     api.add_exception_handler(RequestValidationError, _not_of_its_form)
     api.add_exception_handler(StarletteHTTPException, _refused_by_the_framework)
@@ -173,4 +175,13 @@ async def _unavailable(_: Request, __: Exception) -> JSONResponse:
         {"success": False, "message": "A store or the bus is away; please try again."},
         status_code=503,
         headers={"Retry-After": str(RETRY_AFTER_S)},
+    )
+
+
+async def _overloaded(_: Request, error: Exception) -> JSONResponse:
+    wait_s = error.retry_after_s if isinstance(error, OverloadedError) else RETRY_AFTER_S
+    return JSONResponse(
+        {"success": False, "message": f"{error}; please try again."},
+        status_code=503,
+        headers={"Retry-After": str(wait_s)},
     )

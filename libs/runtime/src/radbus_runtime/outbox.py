@@ -39,7 +39,7 @@ class OutboxRelay:
 
     def __init__(self, bus: Bus, collections: Sequence[Collection]) -> None:
         self._bus = bus
-        self._collections = collections
+        self.collections = collections
         self._pending: asyncio.Queue[_Entry] = asyncio.Queue(_PENDING_LIMIT)
 
     def send_soon(self, collection: Collection, document_id: str, messages: Sequence[Outgoing]) -> None:
@@ -75,7 +75,7 @@ class OutboxRelay:
         found = 0
         # The writer's clock stamped them; one that is wrong makes an entry sent twice or later, never lost.
         before = datetime.now(UTC) - timedelta(seconds=_SWEEP_OLDER_THAN_S)
-        for collection in self._collections:
+        for collection in self.collections:
             documents = await collection.find(
                 {"outbox.at": {"$exists": True, "$lt": before}}, limit=_SWEEP_LIMIT, only={"outbox": 1}
             )

@@ -45,6 +45,7 @@ class Service:
     indexes: Sequence[tuple[Collection, Sequence[Index]]] = ()
     loops: Sequence[Loop] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
+    notes: Mapping[str, Check] = field(default_factory=dict)
     drain: Sequence[Loop] = ()
     _started: bool = False
 
@@ -58,7 +59,7 @@ class Service:
         if self.objects is not None:
             own["objects"] = answers(self.objects.ping)
         self.checks = {**own, **self.checks}
-        self.api.include_router(health_routes(self.checks))
+        self.api.include_router(health_routes(self.checks, self.notes))
 
     async def run(self) -> None:
         """Serve until SIGTERM, then drain; a loop that fails ends the service, whose supervisor starts it again."""

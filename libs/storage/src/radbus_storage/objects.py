@@ -16,11 +16,13 @@ import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
 
-from radbus_storage.errors import ObjectMissingError, StoreUnavailableError
+from radbus_storage.errors import ObjectMissingError, StoreFullError, StoreUnavailableError
 from radbus_storage.settings import ObjectSettings
 
 T = TypeVar("T")
 _PART_SIZE_BYTES = 8 * 1024 * 1024
+# MinIO's own, and what Ceph and hosted stores say of a quota.
+_FULL = frozenset({"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "StorageQuotaExceeded"})
 
 
 class ObjectStore:
@@ -50,7 +52,11 @@ class ObjectStore:
     async def put(
         self, key: str, data: bytes | BinaryIO, *, size_bytes: int, content_type: str = "application/octet-stream"
     ) -> None:
-        """Store an object; `data` is read from where it stands, in parts, never whole."""
+        """Store an object; `data` is read from where it stands, in parts, never whole.
+
+        Raises:
+            StoreFullError: The store has no room.
+        """
         stream = BytesIO(data) if isinstance(data, bytes) else data
         await self._call(
             lambda: self._client.put_object(
@@ -150,7 +156,8 @@ class ObjectStore:
             except S3Error as error:
                 if error.code in {"NoSuchKey", "NoSuchObject"}:
                     raise ObjectMissingError(f"object store: no such object ({error.code})") from error
-                raise StoreUnavailableError(f"object store: {error.code}") from error
+                kind = StoreFullError if error.code in _FULL else StoreUnavailableError
+                raise kind(f"object store: {error.code}") from error
             except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
                 raise StoreUnavailableError(f"object store did not answer ({type(error).__name__})") from error
 

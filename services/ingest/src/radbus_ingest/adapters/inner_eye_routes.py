@@ -26,7 +26,7 @@ from radbus_ingest.adapters.inner_eye_answers import (
     SegmentationAnswer,
 )
 from radbus_ingest.adapters.spool import Spool
-from radbus_ingest.domain.limits import BodyError
+from radbus_ingest.domain.limits import BodyBusyError, BodyError, BusyError
 from radbus_ingest.domain.runs import Model, Upload
 from radbus_ingest.handlers.admitting import Gate
 from radbus_ingest.handlers.starting import RunStarter
@@ -131,7 +131,7 @@ class RunRoutes:
         model = self._models.get(request.path_params["model_id"])
         if model is None or not principal.has_model(model.uuid):
             raise InnerEyeError(NOT_FOUND, INVALID_MODEL)
-        with self._gate.admitted():
+        async with self._gate.admitted(principal.institution, (principal.name,)):
             spool = await self._body(request)
             try:
                 upload = Upload(principal.institution, model, spool.sha256, spool.size_bytes)
@@ -142,6 +142,8 @@ class RunRoutes:
     async def _body(self, request: Request) -> Spool:
         try:
             return await self._bodies.whole(request)
+        except BodyBusyError as error:
+            raise BusyError(str(error), retry_after_s=error.retry_after_s) from error
         except BodyError as error:
             raise InnerEyeError(BODY_FAULTS[error.status]) from error
         except OSError as error:  # the disk under the spool

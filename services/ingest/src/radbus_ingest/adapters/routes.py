@@ -11,9 +11,9 @@ from radbus_runtime.auth.principal import AccessScope, Requires
 
 from radbus_ingest.adapters.bodies import BodyKind, BodyReader, body_kind
 from radbus_ingest.adapters.documented import BODY, STOW_RESPONSES, STUDY_BODY, UPLOAD_RESPONSES
-from radbus_ingest.adapters.stow_answers import JSON_TYPE, XML_TYPE, stow_answer, stow_fault
-from radbus_ingest.adapters.upload_answers import upload_answer, upload_fault
-from radbus_ingest.domain.limits import BodyError, BodyKindError
+from radbus_ingest.adapters.stow_answers import JSON_TYPE, XML_TYPE, stow_answer, stow_busy, stow_fault
+from radbus_ingest.adapters.upload_answers import upload_answer, upload_busy, upload_fault
+from radbus_ingest.domain.limits import BodyError, BodyKindError, BusyError
 from radbus_ingest.domain.outcomes import Arrival, Receipt
 from radbus_ingest.handlers.admitting import Gate
 from radbus_ingest.handlers.receiving import Receiver
@@ -84,7 +84,10 @@ class IntakeRoutes:
             kind = _stow_kind(request, study_instance_uid)
         except BodyError as fault:
             return stow_fault(fault)
-        receipt = await self._receive(request, arrival, kind)
+        try:
+            receipt = await self._receive(request, arrival, kind)
+        except BusyError as busy:
+            return stow_busy(busy)
         accept = request.headers.get("accept", "").lower()
         media_type = XML_TYPE if XML_TYPE in accept and JSON_TYPE not in accept else JSON_TYPE
         return stow_answer(receipt, base_url=self._base_url(request), media_type=media_type)
@@ -94,13 +97,16 @@ class IntakeRoutes:
             kind = body_kind(request.headers.get("content-type"))
         except BodyError as fault:
             return upload_fault(fault)
-        receipt = await self._receive(request, arrival, kind)
+        try:
+            receipt = await self._receive(request, arrival, kind)
+        except BusyError as busy:
+            return upload_busy(busy)
         series = dict.fromkeys(stored.instance.series_instance_uid for stored in receipt.stored)
         counts = {uid: await self._count(arrival.institution, uid) for uid in series}
         return upload_answer(receipt, counts)
 
     async def _receive(self, request: Request, arrival: Arrival, kind: BodyKind) -> Receipt:
-        with self._gate.admitted():
+        async with self._gate.admitted(arrival.institution, arrival.source.names):
             return await self._receiver.receive(arrival, self._bodies.parts(request, kind))
 
     async def _arrival(self, request: Request, dialect: Dialect, study_instance_uid: str | None = None) -> Arrival:
