@@ -43,8 +43,8 @@ def test_only_who_has_an_equal_share_of_the_places_or_more_is_over_it():
 
 
 def test_the_time_to_wait_grows_with_the_load_within_bounds_and_differs():
-    calm = [retry_after_s(0.2, chance=chance / 10) for chance in range(11)]
-    grown = [retry_after_s(load, chance=0) for load in (1, 1.5, 2, 3, 100)]
+    calm = [retry_after_s(0.2, least_s=5, chance=chance / 10) for chance in range(11)]
+    grown = [retry_after_s(load, least_s=5, chance=0) for load in (1, 1.5, 2, 3, 100)]
 
     assert (min(calm), max(calm), len(set(calm))) == (5, 8, 4)
     assert grown == sorted(grown)

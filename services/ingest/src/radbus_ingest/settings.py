@@ -50,6 +50,9 @@ class IngestSettings(ServiceSettings):
         default=2, ge=0, description="How long a request waits for a place, and a body for room, before it is 503."
     )
     admission_every_s: float = Field(default=2, gt=0, description="How often to measure what the settings below limit.")
+    retry_after_least_s: int = Field(
+        default=5, ge=1, le=60, description="Least Retry-After of what is refused; longer the more waits, to 120 s."
+    )
     disk_low_bytes: int = Field(
         default=_GIB,
         ge=0,
@@ -114,6 +117,7 @@ class IngestSettings(ServiceSettings):
             requests=self.requests_limit,
             waiting_bytes=self.in_flight_limit_bytes,
             wait_s=self.admission_wait_s,
+            retry_after_least_s=self.retry_after_least_s,
             urgent_sources=frozenset(self.urgent_sources),
         )
 

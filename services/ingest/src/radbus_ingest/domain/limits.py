@@ -28,6 +28,7 @@ class GateLimits:
     requests: int
     waiting_bytes: int
     wait_s: float
+    retry_after_least_s: int = 5
     urgent_sources: frozenset[str] = frozenset()
 
 

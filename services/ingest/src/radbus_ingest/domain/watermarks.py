@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-_LEAST_WAIT_S: Final = 5
 _MOST_WAIT_S: Final = 120
 
 
@@ -59,10 +58,10 @@ def over_their_share(waiting: Mapping[str, int], places: float) -> dict[str, flo
     return {institution: count / share for institution, count in waiting.items() if count >= share}
 
 
-def retry_after_s(load: float, *, chance: float) -> int:
+def retry_after_s(load: float, *, least_s: int, chance: float) -> int:
     """Say after how long to come again: longer the more there waits, and not for all who were refused at once.
 
     `chance` is a random number from 0 to 1.
     """
-    wait_s = _LEAST_WAIT_S * max(1.0, load) ** 2
+    wait_s = least_s * max(1.0, load)
     return math.ceil(min(_MOST_WAIT_S, wait_s * (1 + chance / 2)))

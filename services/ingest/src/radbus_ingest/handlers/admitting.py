@@ -66,7 +66,7 @@ class Gate:
         while (concern := self._full()) is not None:
             if time.monotonic() > until:
                 metrics.requests_refused.labels(concern.value).inc()
-                raise BodyBusyError(SAID[concern], retry_after_s=_retry_after_s(1))
+                raise BodyBusyError(SAID[concern], retry_after_s=self._retry_after_s(1))
             await asyncio.sleep(_POLL_S)
 
     def _refusal(self, institution: str, sources: Iterable[str]) -> tuple[Concern, float] | None:
@@ -103,7 +103,7 @@ class Gate:
         metrics.requests_refused.labels(concern.value).inc()
         if concern is Concern.REQUESTS:
             self._watch.note(concern, max(1.0, load))
-        return BusyError(SAID[concern], retry_after_s=_retry_after_s(load))
+        return BusyError(SAID[concern], retry_after_s=self._retry_after_s(load))
 
     def _note_load(self) -> None:
         self._watch.note(Concern.REQUESTS, self._load())
@@ -112,6 +112,6 @@ class Gate:
     def _load(self) -> float:
         return (self._inside + self._outside) / max(1, self._limits.requests)
 
-
-def _retry_after_s(load: float) -> int:
-    return retry_after_s(load, chance=random.random())  # noqa: S311 - no secret
+    def _retry_after_s(self, load: float) -> int:
+        least_s = self._limits.retry_after_least_s
+        return retry_after_s(load, least_s=least_s, chance=random.random())  # noqa: S311 - no secret

@@ -10,6 +10,7 @@ from radbus_contracts.errors import TransientError
 from radbus_ingest.adapters.records import Touch
 from radbus_ingest.domain.completeness import CompletenessRules, SeriesArrival, complete_at_once
 from radbus_ingest.domain.outcomes import Arrival, Stored
+from radbus_ingest.handlers.sharing import SharedWrites
 
 
 class Count(Protocol):
@@ -67,6 +68,8 @@ class Toucher:
         self._count = count
         self._completed_count = completed_count
         self._complete_soon = complete_soon
+        # A series whose instances come in a request each is touched by many at the same time.
+        self._shared = SharedWrites()
 
     async def touch(self, arrival: Arrival, stored: Iterable[Stored]) -> set[tuple[str, str]]:
         """Touch everything that was stored; return the (study, series) UIDs for which a store was away."""
@@ -99,7 +102,8 @@ class Toucher:
     async def _touch_study(self, arrival: Arrival, study_instance_uid: str) -> bool:
         quiet_s = self._rules.quiet_s + self._rules.study_quiet_s
         try:
-            await self._study(Touch(arrival.institution, study_instance_uid, arrival.source, quiet_s))
+            touch = Touch(arrival.institution, study_instance_uid, arrival.source, quiet_s)
+            await self._shared(touch, lambda: self._study(touch))
         except TransientError:
             return False
         return True
@@ -115,7 +119,8 @@ class Toucher:
             )
             quiet_s = self._rules.quiet_s if because is None else 0.0
             touch = Touch(arrival.institution, study_instance_uid, arrival.source, quiet_s)
-            await self._series(touch, series_instance_uid, modality)
+            key = (touch, series_instance_uid, modality)
+            await self._shared(key, lambda: self._series(touch, series_instance_uid, modality))
         except TransientError:
             return False
         if because is not None:
