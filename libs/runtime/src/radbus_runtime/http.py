@@ -16,12 +16,14 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from radbus_runtime import metrics
 from radbus_runtime.auth.principal import ForbiddenError, RateLimitedError, UnauthenticatedError
 from radbus_runtime.dialects import RETRY_AFTER_S, unexpected
 from radbus_runtime.overload import OverloadedError
 from radbus_runtime.tracing import continued
 
 JSON_BODY_LIMIT_BYTES: Final = 8 * 1024 * 1024
+_REQUESTS_AT_A_TIME: Final = 1000  # each holds a little memory: the last bound, below which others have their own
 _FAULTS_SHOWN: Final = 20
 _DIGITS: Final = 30  # more than any limit has, fewer than Python refuses to read
 _ID: Final = re.compile(r"(?=.{1,64}$)\d+(\.\d+)+|\d{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
@@ -30,8 +32,16 @@ _OF_A_REQUEST: Final = frozenset({"type", "path", "root_path", "headers", "query
 _UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
-def create_api(name: str, *, description: str, body_limit_bytes: int | None = JSON_BODY_LIMIT_BYTES) -> FastAPI:
+def create_api(
+    name: str,
+    *,
+    description: str,
+    body_limit_bytes: int | None = JSON_BODY_LIMIT_BYTES,
+    requests_at_a_time: int = _REQUESTS_AT_A_TIME,
+) -> FastAPI:
     """Make a FastAPI application with traces, a limit of bodies, and the answers to errors that all routes share.
+
+    Beyond so many requests at a time the next ones are refused: 503.
 
     A route that takes a model as its body has read it whole before the token is looked at, hence the limit; a service
     that streams its bodies and counts them itself has none.
@@ -51,6 +61,7 @@ def create_api(name: str, *, description: str, body_limit_bytes: int | None = JS
     api.add_exception_handler(Exception, _failed)
     if body_limit_bytes is not None:
         api.add_middleware(_BoundedBody, limit_bytes=body_limit_bytes)
+    api.add_middleware(_Crowd, limit=requests_at_a_time)
     api.add_middleware(_Traced)
     return api
 
@@ -86,6 +97,30 @@ class _Traced:
 
             await self._app(scope, receive, send_with_trace)
             span.update_name(f"{scope['method']} {getattr(scope.get('route'), 'path', 'unknown')}")
+
+
+class _Crowd:
+    """Refuses what is more than so many requests at a time; who asks for health is always answered."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+        self._inside = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in _UNTRACED:
+            await self._app(scope, receive, send)
+            return
+        if self._inside >= self._limit:
+            metrics.requests_crowded_out.inc()
+            refusal = _overload("too many requests are being answered", RETRY_AFTER_S)
+            await refusal(scope, receive, send)
+            return
+        self._inside += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._inside -= 1
 
 
 class _BoundedBody:
@@ -179,9 +214,9 @@ async def _unavailable(_: Request, __: Exception) -> JSONResponse:
 
 
 async def _overloaded(_: Request, error: Exception) -> JSONResponse:
-    wait_s = error.retry_after_s if isinstance(error, OverloadedError) else RETRY_AFTER_S
-    return JSONResponse(
-        {"success": False, "message": f"{error}; please try again."},
-        status_code=503,
-        headers={"Retry-After": str(wait_s)},
-    )
+    return _overload(str(error), error.retry_after_s if isinstance(error, OverloadedError) else RETRY_AFTER_S)
+
+
+def _overload(text: str, retry_after_s: int) -> JSONResponse:
+    body = {"success": False, "message": f"{text}; please try again."}
+    return JSONResponse(body, status_code=503, headers={"Retry-After": str(retry_after_s)})

@@ -15,3 +15,6 @@ publish_seconds = Histogram(
 )
 publish_failures = Counter("radbus_publish_failures_total", "Publishes that were not confirmed.", ["exchange"])
 outbox_swept = Counter("radbus_outbox_swept_total", "Outbox entries that only the sweep has sent.", ["collection"])
+requests_crowded_out = Counter(
+    "radbus_http_requests_crowded_out_total", "Requests refused because too many were being answered."
+)
