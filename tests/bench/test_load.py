@@ -117,7 +117,8 @@ def _flood(radbus: LocalStack, hospital: Any, makers: tuple[Any, Any], folder: P
 def _pour(
     hospital: Any, door: Door, contents: Iterator[Sequence[bytes]], clients: int, *, patience_s: float
 ) -> tuple[Flood, Watched]:
-    flood = Flood(hospital.url(""), hospital.headers, until=time.monotonic() + FLOOD_S + patience_s)
+    headers = {**hospital.headers, "Source": "sleepy"}
+    flood = Flood(hospital.url(""), headers, until=time.monotonic() + FLOOD_S + patience_s)
     with Watched(door.pids, door.url) as watched:
         flood.pour(contents, clients=clients)
     assert set(flood.statuses) <= {200, 503}

@@ -83,9 +83,7 @@ class Flood:
         started = time.monotonic()
         if dialect is Dialect.UPLOAD:
             files = [(f"file{n}", (f"{n}.dcm", io.BytesIO(each))) for n, each in enumerate(instances)]
-            answer = requests.post(
-                f"{self.url}{dialect}", files=files, headers={**self.headers, "Source": "sleepy"}, timeout=_TIMEOUT_S
-            )
+            answer = requests.post(f"{self.url}{dialect}", files=files, headers=self.headers, timeout=_TIMEOUT_S)
         else:
             content_type = f'multipart/related; type="application/dicom"; boundary={_BOUNDARY}'
             headers = {**self.headers, "Content-Type": content_type, "Accept": "application/dicom+json"}

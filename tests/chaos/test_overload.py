@@ -16,53 +16,49 @@ from tests.chaos.test_connections import counted
 
 pytestmark = pytest.mark.stack
 
-TASKS_LIMIT = 2
 LIMITS = {
-    "RADBUS_TASKS_WAITING_LIMIT": str(TASKS_LIMIT),
+    "RADBUS_TASKS_WAITING_LIMIT": "2",
     "RADBUS_ADMISSION_EVERY_S": "0.1",
     "RADBUS_ADMISSION_WAIT_S": "0.1",
     "RADBUS_REQUESTS_LIMIT": "2",
-    "RADBUS_IN_FLIGHT_LIMIT_BYTES": "100000",
     "RADBUS_RETRY_AFTER_LEAST_S": "1",
     "RADBUS_WHOLE_SERIES_SOURCES": "*",
 }
-FILLING, FLOODING, CLIENTS = 6, 12, 8
-DEADLINE_S = 60
+WAITING, WAITING_MS = 10, 3000
+FLOODING, CLIENTS = 12, 8
+DEADLINE_S = 120
+REFUSING = 'radbus_admission_refusing{because="tasks"}'
 
 
 @pytest.fixture
 def narrow(radbus, tmp_path) -> Iterator[str]:
-    """An ingest that takes little at a time, in the place of the stack's own."""
-    radbus.stop("ingest")
-    environment, port = {**radbus.environment(), **LIMITS}, radbus.layout.port("ingest")
-    with service_running("ingest", environment, port=port, log=tmp_path / "ingest.log") as url:
+    """One more ingest beside the stack's own, which takes little at a time."""
+    port = radbus.layout.port("worker-8")
+    with service_running("ingest", {**radbus.environment(), **LIMITS}, port=port, log=tmp_path / "ingest.log") as url:
         yield url
-    radbus.start("ingest")
-    radbus.wait_until_ready(timeout_s=60)
 
 
-async def test_a_flood_is_refused_with_retry_after_and_all_of_it_gets_in_and_ends(
-    narrow, hospital, hospitals, make_sleepy, balanced
+def test_a_flood_is_refused_with_retry_after_and_all_of_it_gets_in_and_ends(
+    narrow, hospitals, make_sleepy, balanced, hospital
 ):
-    headers = {**hospital.headers, "Source": "sleepy"}
-    flood = Flood(hospital.url(""), headers, until=time.monotonic() + DEADLINE_S)
-    filling = [make_sleepy(1000) for _ in range(FILLING)]
+    waiting = [make_sleepy(WAITING_MS) for _ in range(WAITING)]
     flooding = [make_sleepy(10) for _ in range(FLOODING)]
-    other = hospitals()
+    other, of_other = hospitals(), make_sleepy(10)
+    for each in waiting:
+        hospital.upload(each.instances, source="sleepy")
+    eventually(lambda: counted(narrow, REFUSING) == 1, timeout_s=20, what="closed door")
 
-    await asyncio.to_thread(flood.pour, [each.instances for each in filling], clients=CLIENTS)
-    refusing = 'radbus_admission_refusing{because="tasks"}'
-    await asyncio.to_thread(eventually, lambda: counted(narrow, refusing) == 1, timeout_s=20, what="closed door")
-    ready = await asyncio.to_thread(httpx2.get, f"{narrow}/readyz")
-    beside = await asyncio.to_thread(other.post_upload, make_sleepy(10).instances)
-    await asyncio.to_thread(flood.pour, [each.instances for each in flooding], clients=CLIENTS)
+    flood = Flood(narrow, {**hospital.headers, "Source": "sleepy"}, until=time.monotonic() + DEADLINE_S)
+    beside = Flood(narrow, other.headers, until=time.monotonic() + DEADLINE_S)
+    ready = httpx2.get(f"{narrow}/readyz", timeout=10)
+    beside.pour([of_other.instances], clients=1)
+    flood.pour([each.instances for each in flooding], clients=CLIENTS)
 
-    books = await balanced([*filling, *flooding], timeout_s=DEADLINE_S)
+    books = asyncio.run(balanced([*waiting, *flooding], timeout_s=DEADLINE_S))
     assert set(flood.statuses) == {200, 503}
-    assert flood.statuses[200] == FILLING + FLOODING
+    assert flood.statuses[200] == FLOODING
     assert all(told.retry_after_s for told in flood.told if told.status == 503)
+    assert set(beside.statuses) == {200}
     assert (ready.status_code, "tasks" in ready.json()["notes"]["admission"]) == (200, True)
-    assert beside.status_code == 200
-    assert books.states() == {"completed": FILLING + FLOODING}
-    open_again = await asyncio.to_thread(counted, narrow, refusing)
-    assert open_again == 0
+    assert books.states() == {"completed": WAITING + FLOODING}
+    eventually(lambda: counted(narrow, REFUSING) == 0, timeout_s=20, what="open door")
