@@ -119,8 +119,8 @@ class Toucher:
             )
             quiet_s = self._rules.quiet_s if because is None else 0.0
             touch = Touch(arrival.institution, study_instance_uid, arrival.source, quiet_s)
-            key = (touch, series_instance_uid, modality)
-            await self._shared(key, lambda: self._series(touch, series_instance_uid, modality))
+            same = (touch, series_instance_uid, modality)
+            await self._shared(same, lambda: self._series(touch, series_instance_uid, modality))
         except TransientError:
             return False
         if because is not None:
