@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
 import structlog
 from radbus_ingest.adapters.resources import Disk
 from radbus_ingest.domain.watermarks import Concern, Level, over_their_share, retry_after_s
+from radbus_ingest.handlers.places import Places
 
 FORM = "multipart/form-data; boundary=b"
 RELATED = 'multipart/related; type="application/dicom"; boundary=b'
@@ -196,3 +198,32 @@ async def test_a_body_goes_on_when_there_is_room_again(make_ingest, make_instanc
     ingest.room.give_back(used_bytes=2000, memory_bytes=0)
 
     assert (await sent).status == 200
+
+
+async def test_one_institution_that_holds_all_the_places_it_may_leaves_some_to_the_others():
+    places, held = Places(4), AsyncExitStack()
+    for _ in range(3):
+        await held.enter_async_context(places.taken("flood"))
+    waiting = asyncio.create_task(held.enter_async_context(places.taken("flood")))
+    await asyncio.sleep(0)
+
+    async with places.taken("other"):
+        has_waited = not waiting.done()
+    await held.aclose()
+    await waiting
+
+    assert has_waited
+    assert places.load == 1 / 4
+
+
+async def test_a_request_that_gave_up_waiting_for_a_place_has_none():
+    places = Places(1)
+    async with places.taken("hospital"):
+        waiting = asyncio.create_task(AsyncExitStack().enter_async_context(places.taken("hospital")))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+    assert places.load == 0
+    async with places.taken("other"):
+        assert places.load == 1

@@ -45,7 +45,11 @@ class IngestSettings(ServiceSettings):
     in_flight_limit_bytes: int = Field(
         default=16 * _GIB, gt=0, description="While more bytes than this wait to be stored, requests are refused: 503."
     )
-    requests_limit: int = Field(default=200, ge=1, description="Requests taken in at a time; 503 above.")
+    requests_limit: int = Field(
+        default=200,
+        ge=1,
+        description="Requests taken in at a time, of one institution three quarters of them; 503 above.",
+    )
     admission_wait_s: float = Field(
         default=2, ge=0, description="How long a request waits for a place, and a body for room, before it is 503."
     )

@@ -6,13 +6,14 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from radbus_ingest.adapters import metrics
 from radbus_ingest.adapters.spool import Room
 from radbus_ingest.domain.limits import BodyBusyError, BusyError, GateLimits
 from radbus_ingest.domain.watermarks import SAID, Concern, retry_after_s
+from radbus_ingest.handlers.places import Places
 from radbus_ingest.handlers.watching import Watch
 
 _POLL_S: Final = 0.05
@@ -27,9 +28,8 @@ class Gate:
         self._room = room
         self._watch = watch
         self._limits = limits
-        self._places = asyncio.Semaphore(limits.requests)
+        self._places = Places(limits.requests)
         self._inside = 0
-        self._outside = 0
         metrics.waiting_bytes.set_function(lambda: room.used_bytes)
 
     @asynccontextmanager
@@ -42,16 +42,16 @@ class Gate:
         refusal = self._refusal(institution, sources)
         if refusal is not None:
             raise self._busy(*refusal)
-        await self._place()
-        self._inside += 1
-        metrics.requests_in_flight.inc()
-        try:
-            yield
-        finally:
-            self._inside -= 1
-            self._places.release()
-            metrics.requests_in_flight.dec()
-            self._note_load()
+        async with AsyncExitStack() as place:
+            place.callback(self._note_load)  # the last to be done, when the place is free again
+            await self._enter(place, institution)
+            self._inside += 1
+            metrics.requests_in_flight.inc()
+            try:
+                yield
+            finally:
+                self._inside -= 1
+                metrics.requests_in_flight.dec()
 
     async def go_on(self) -> None:
         """Wait with a body's next bytes while there is no room for them: the client is slowed down.
@@ -81,17 +81,14 @@ class Gate:
             return Concern.TASKS, load
         return None
 
-    async def _place(self) -> None:
-        if self._outside >= self._limits.requests:
-            raise self._busy(Concern.REQUESTS, self._load())
-        self._outside += 1
+    async def _enter(self, place: AsyncExitStack, institution: str) -> None:
+        if self._places.is_crowded(institution):
+            raise self._busy(Concern.REQUESTS, self._places.load)
         try:
             async with asyncio.timeout(self._limits.wait_s):
-                await self._places.acquire()
+                await place.enter_async_context(self._places.taken(institution))
         except TimeoutError:
-            raise self._busy(Concern.REQUESTS, self._load()) from None
-        finally:
-            self._outside -= 1
+            raise self._busy(Concern.REQUESTS, self._places.load) from None
 
     def _full(self) -> Concern | None:
         if self._room.used_bytes > self._limits.waiting_bytes:
@@ -106,11 +103,8 @@ class Gate:
         return BusyError(SAID[concern], retry_after_s=self._retry_after_s(load))
 
     def _note_load(self) -> None:
-        self._watch.note(Concern.REQUESTS, self._load())
+        self._watch.note(Concern.REQUESTS, self._places.load)
         self._watch.note(Concern.BYTES, self._room.used_bytes / self._limits.waiting_bytes)
-
-    def _load(self) -> float:
-        return (self._inside + self._outside) / max(1, self._limits.requests)
 
     def _retry_after_s(self, load: float) -> int:
         least_s = self._limits.retry_after_least_s
