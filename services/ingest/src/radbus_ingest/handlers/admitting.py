@@ -31,6 +31,8 @@ class Gate:
         self._places = Places(limits.requests)
         self._inside = 0
         metrics.waiting_bytes.set_function(lambda: room.used_bytes)
+        watch.follow(Concern.REQUESTS, lambda: self._places.load)
+        watch.follow(Concern.BYTES, lambda: room.used_bytes / limits.waiting_bytes)
 
     @asynccontextmanager
     async def admitted(self, institution: str, sources: Iterable[str] = ()) -> AsyncIterator[None]:
@@ -43,7 +45,6 @@ class Gate:
         if refusal is not None:
             raise self._busy(*refusal)
         async with AsyncExitStack() as place:
-            place.callback(self._note_load)  # the last to be done, when the place is free again
             await self._enter(place, institution)
             self._inside += 1
             metrics.requests_in_flight.inc()
@@ -101,10 +102,6 @@ class Gate:
         if concern is Concern.REQUESTS:
             self._watch.note(concern, max(1.0, load))
         return BusyError(SAID[concern], retry_after_s=self._retry_after_s(load))
-
-    def _note_load(self) -> None:
-        self._watch.note(Concern.REQUESTS, self._places.load)
-        self._watch.note(Concern.BYTES, self._room.used_bytes / self._limits.waiting_bytes)
 
     def _retry_after_s(self, load: float) -> int:
         least_s = self._limits.retry_after_least_s

@@ -54,6 +54,7 @@ class Watch:
         again = {Concern.DISK: marks.disk_low_bytes / marks.disk_high_bytes, Concern.MEMORY: 0.95}
         self._levels = {concern: Level(again.get(concern, _TAKE_AGAIN)) for concern in Concern}
         self._since = dict.fromkeys(Concern, 0.0)
+        self._followed: dict[Concern, Callable[[], float]] = {}
         self._institutions: dict[str, float] = {}
         self._store_full_until = 0.0
 
@@ -65,6 +66,10 @@ class Watch:
     def load_of_tasks(self, institution: str) -> float | None:
         """Return how far above its share of the waiting tasks an institution is, None when it is not."""
         return self._institutions.get(institution)
+
+    def follow(self, concern: Concern, load: Callable[[], float]) -> None:
+        """Ask for a load at each measuring; what is over meanwhile is noted by whoever refuses for it."""
+        self._followed[concern] = load
 
     def note(self, concern: Concern, load: float) -> None:
         """Take in a load that was measured."""
@@ -101,6 +106,8 @@ class Watch:
     async def measure_once(self) -> None:
         """Measure now; what cannot be asked stays as it was."""
         marks = self._marks
+        for concern, load in self._followed.items():
+            self.note(concern, load())
         self.note(Concern.MEMORY, self._senses.used_memory_bytes() / marks.memory_bytes)
         if time.monotonic() >= self._store_full_until:
             self.note(Concern.STORE, 0.0)
