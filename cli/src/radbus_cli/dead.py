@@ -8,7 +8,7 @@ import json
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +18,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from radbus_cli.console import Json, console, errors, print_json
-from radbus_cli.dead_letters import DeadLetter, Wanted, body_of, duration_of, plain, replays_of
+from radbus_cli.dead_letters import DeadLetter, Wanted, body_of, plain, replays_of
+from radbus_cli.filters import NotSureError, Yes, duration_of
 from radbus_cli.target import Target
 
 if TYPE_CHECKING:
@@ -33,18 +34,20 @@ _SHOWN_CHARACTERS = 10_000
 Id = Annotated[str | None, typer.Argument(help="The id of one, as `list` prints it.")]
 QueueName = Annotated[str | None, typer.Option("--queue", help="Only this queue's, such as router.series-completed.")]
 Reason = Annotated[str | None, typer.Option(help="Only those with this in their reason.")]
-OlderThan = Annotated[str | None, typer.Option(help="Only those that died at least so long ago: 90s, 30m, 2h, 7d.")]
-NewerThan = Annotated[str | None, typer.Option(help="Only those that died at most so long ago.")]
+OlderThan = Annotated[
+    timedelta | None,
+    typer.Option(
+        parser=duration_of, metavar="TIME", help="Only those that died at least so long ago: 90s, 30m, 2h, 7d."
+    ),
+]
+NewerThan = Annotated[
+    timedelta | None, typer.Option(parser=duration_of, metavar="TIME", help="Only those that died at most so long ago.")
+]
 Limit = Annotated[int, typer.Option(help="How many letters of each queue to look at.", min=1, max=100_000)]
-Yes = Annotated[bool, typer.Option("--yes", help="Do it, however many are meant.")]
 
 
 class NoLetterError(PermanentError):
     """No dead letter has this id."""
-
-
-class NotSureError(PermanentError):
-    """More is meant than is done without being told so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ def list_letters(
     as_json: Json = False,
 ) -> None:
     """List dead letters, oldest first in each queue."""
-    look = _look(queue, limit, Wanted(None, reason, duration_of(older_than), duration_of(newer_than)))
+    look = _look(queue, limit, Wanted(None, reason, older_than, newer_than))
     letters, unseen = asyncio.run(_find(look))
     if as_json:
         print_json({"dead_letters": [letter.document() for letter in letters], "not_looked_at": unseen})
@@ -139,7 +142,7 @@ def replay(
 ) -> None:
     """Put dead letters back into their queues, as new and with their history; several need --yes."""
     by = f"{_user()}@{socket.gethostname()}"
-    wanted = Wanted(letter_id, reason, duration_of(older_than), duration_of(newer_than))
+    wanted = Wanted(letter_id, reason, older_than, newer_than)
 
     async def again(queues: DeadQueues, found: Found) -> None:
         await queues.replay(found, by=by)
@@ -161,7 +164,7 @@ def drop(
     as_json: Json = False,
 ) -> None:
     """Take dead letters out for good; needs --yes."""
-    wanted = Wanted(letter_id, reason, duration_of(older_than), duration_of(newer_than))
+    wanted = Wanted(letter_id, reason, older_than, newer_than)
 
     async def out(queues: DeadQueues, found: Found) -> None:
         await queues.drop(found)
