@@ -17,7 +17,7 @@ from radbus_contracts.errors import PermanentError
 from rich.markup import escape
 from rich.table import Table
 
-from radbus_cli.console import Json, console, errors, print_json
+from radbus_cli.console import Json, console, errors, print_json, printable
 from radbus_cli.dead_letters import DeadLetter, Wanted, body_of, plain, replays_of
 from radbus_cli.filters import NotSureError, Yes, duration_of
 from radbus_cli.target import Target
@@ -84,7 +84,7 @@ def list_letters(
     for letter in letters:
         attempts = f"{letter.attempts}" + (f" (replayed {letter.replays}x)" if letter.replays else "")
         cells = (letter.id, letter.queue, letter.reason, _age(letter, now), letter.type, letter.subject, attempts)
-        table.add_row(*(escape(_printable(cell or "")) for cell in cells))
+        table.add_row(*(escape(printable(cell or "")) for cell in cells))
     console.print(table)
     _say_unseen(unseen)
 
@@ -122,10 +122,10 @@ def show(
         body = each.pop("body")
         for name, value in each.items():
             text = value if isinstance(value, str) else json.dumps(value, indent=2)
-            console.print(f"[bold]{name}[/] {escape(_printable(text))}", soft_wrap=True)
+            console.print(f"[bold]{name}[/] {escape(printable(text))}", soft_wrap=True)
         text = body if isinstance(body, str) else json.dumps(body, indent=2, ensure_ascii=False)
         cut = f"\n... {len(text) - _SHOWN_CHARACTERS} more characters: --json" if len(text) > _SHOWN_CHARACTERS else ""
-        console.print(f"[bold]body[/]\n{escape(_printable(text[:_SHOWN_CHARACTERS] + cut))}\n", soft_wrap=True)
+        console.print(f"[bold]body[/]\n{escape(printable(text[:_SHOWN_CHARACTERS] + cut))}\n", soft_wrap=True)
 
 
 @app.command()
@@ -222,7 +222,7 @@ def _tell(what: str, letters: list[DeadLetter], *, as_json: bool) -> None:
         print_json({what: [{"queue": letter.queue, "id": letter.id} for letter in letters]})
         return
     for letter in letters:
-        console.print(f"{what} {escape(_printable(letter.id))} of {escape(letter.queue)}", soft_wrap=True)
+        console.print(f"{what} {escape(printable(letter.id))} of {escape(letter.queue)}", soft_wrap=True)
     console.print(f"{len(letters)} {what}")
 
 
@@ -239,11 +239,6 @@ def _age(letter: DeadLetter, now: datetime) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size}{unit}"
     return f"{seconds}s"
-
-
-def _printable(text: str) -> str:
-    """Leave nothing that a terminal would obey: a message may hold anything."""
-    return "".join(each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def _user() -> str:

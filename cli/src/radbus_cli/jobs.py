@@ -63,7 +63,10 @@ def list_jobs(
     if as_json:
         print_json(body)
         return
-    table = Table("job", "use case", "state", "priority", "tasks", "why")
+    table = Table()
+    for column in ("job", "use case", "state", "priority", "tasks", "why"):
+        # An id must be there whole, to be given to the other commands.
+        table.add_column(column, overflow="fold", no_wrap=column == "job")
     for job in body["jobs"]:
         tasks = ", ".join(f"{task['id']} {task['state']}" for task in job["tasks"])
         cells = (job["id"], job["use_case"], job["state"], job["priority"], tasks, job.get("reason") or "")

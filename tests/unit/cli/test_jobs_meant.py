@@ -71,7 +71,7 @@ def test_one_that_is_named_needs_no_yes_and_one_that_there_is_not_is_said():
 def test_several_need_a_yes_and_without_it_nothing_is_done():
     services = Services(3)
 
-    with pytest.raises(NotSureError, match="3 jobs are meant"):
+    with pytest.raises(NotSureError, match="mean 3 jobs"):
         retry(services, is_sure=False)
 
     assert services.retried == []
