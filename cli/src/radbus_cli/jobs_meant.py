@@ -61,7 +61,8 @@ def do_with_each(client: Client, wanted: Wanted, act: Act, *, otherwise: str, is
     jobs = list(_found(client, wanted, wanted.state or otherwise))
     if jobs and not is_sure:
         count = f"{wanted.limit} or more" if len(jobs) > wanted.limit else str(len(jobs))
-        raise NotSureError(f"the filters mean {count} jobs: look at them with `radbus jobs`, then add --yes")
+        noun = "job" if len(jobs) == 1 else "jobs"
+        raise NotSureError(f"the filters mean {count} {noun}: look with `radbus jobs`, then add --yes")
     done = _done(client, jobs[: wanted.limit], act)
     done.more = len(jobs) > wanted.limit
     return done
