@@ -64,9 +64,9 @@ def list_jobs(
         print_json(body)
         return
     table = Table()
-    for column in ("job", "use case", "state", "priority", "tasks", "why"):
-        # An id must be there whole, to be given to the other commands.
-        table.add_column(column, overflow="fold", no_wrap=column == "job")
+    table.add_column("job", overflow="fold")  # an id must be there whole, to be given to the other commands
+    for column in ("use case", "state", "priority", "tasks", "why"):
+        table.add_column(column)
     for job in body["jobs"]:
         tasks = ", ".join(f"{task['id']} {task['state']}" for task in job["tasks"])
         cells = (job["id"], job["use_case"], job["state"], job["priority"], tasks, job.get("reason") or "")

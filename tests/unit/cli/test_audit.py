@@ -239,6 +239,21 @@ def test_an_access_is_told_with_who_and_from_where_whatever_else_its_record_has(
     assert told[1].what == "used by unknown"
 
 
+def test_a_run_on_an_archive_is_told_and_one_whose_zip_is_still_there_is_found():
+    run = {"_id": JOB, "model_id": "m:1", "size_bytes": 9, "started_at": at(0), "ended_at": None, "outbox": []}
+    on_archive = job(series_instance_uids=[], archive="north/runs/job-1/upload.zip")
+    subject = Subject("north", Kind.RUN, JOB, job=JOB)
+
+    def seen(**changes: Any) -> Records:
+        return Records(
+            subject=subject, now=at(3000), jobs=[on_archive], runs=[{**run, **changes}], outcomes=[outcome()]
+        )
+
+    assert texts(seen()) == ["run job-1: its job is completed, and its zip is not yet erased"]
+    assert texts(seen(ended_at=at(30))) == []
+    assert [entry.what for entry in entries_of(seen(ended_at=at(30)), around())][-1] == "uploaded zip erased"
+
+
 @pytest.mark.parametrize(("count", "said"), [(999, "999 bytes"), (1500, "1.5 kB"), (21_000_000, "21.0 MB")])
 def test_a_size_is_said_as_a_person_does(count, said):
     assert size(count) == said

@@ -12,15 +12,14 @@ from radbus_cli.filters import NotSureError
 from radbus_cli.jobs_meant import Done, UnclearError, Wanted, do_with_each
 from radbus_cli.target import Target, TargetSettings
 
-NOW = datetime.now(UTC)
-
 
 class Services:
     """Has jobs, each a minute older than the one before, and refuses what it is told to."""
 
     def __init__(self, count: int, refused: dict[str, int] | None = None) -> None:
+        now = datetime.now(UTC)
         self.jobs = [
-            {"id": f"job-{place}", "use_case": "qct", "requested_at": (NOW - timedelta(minutes=place)).isoformat()}
+            {"id": f"job-{place}", "use_case": "qct", "requested_at": (now - timedelta(minutes=place)).isoformat()}
             for place in range(count)
         ]
         self.refused = refused or {}
