@@ -8,6 +8,7 @@ import typer
 from radbus_contracts.errors import RadbusError
 
 from radbus_cli import dead, events, jobs, tokens, users
+from radbus_cli.audit import audit
 from radbus_cli.demo import demo
 from radbus_cli.doctor import doctor
 from radbus_cli.explaining import explain, use_cases
@@ -18,7 +19,7 @@ from radbus_cli.serving import serve
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 local_commands.add_to(app)
-for command in (demo, send, results, compute, explain, doctor, serve):
+for command in (demo, send, results, compute, explain, audit, doctor, serve):
     app.command()(command)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(dead.app, name="dead")

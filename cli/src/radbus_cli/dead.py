@@ -8,7 +8,7 @@ import json
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,8 +17,9 @@ from radbus_contracts.errors import PermanentError
 from rich.markup import escape
 from rich.table import Table
 
-from radbus_cli.console import Json, console, errors, print_json
-from radbus_cli.dead_letters import DeadLetter, Wanted, body_of, duration_of, plain, replays_of
+from radbus_cli.console import Json, console, errors, print_json, printable
+from radbus_cli.dead_letters import DeadLetter, Wanted, body_of, plain, replays_of
+from radbus_cli.filters import NotSureError, Yes, duration_of
 from radbus_cli.target import Target
 
 if TYPE_CHECKING:
@@ -33,18 +34,20 @@ _SHOWN_CHARACTERS = 10_000
 Id = Annotated[str | None, typer.Argument(help="The id of one, as `list` prints it.")]
 QueueName = Annotated[str | None, typer.Option("--queue", help="Only this queue's, such as router.series-completed.")]
 Reason = Annotated[str | None, typer.Option(help="Only those with this in their reason.")]
-OlderThan = Annotated[str | None, typer.Option(help="Only those that died at least so long ago: 90s, 30m, 2h, 7d.")]
-NewerThan = Annotated[str | None, typer.Option(help="Only those that died at most so long ago.")]
+OlderThan = Annotated[
+    timedelta | None,
+    typer.Option(
+        parser=duration_of, metavar="TIME", help="Only those that died at least so long ago: 90s, 30m, 2h, 7d."
+    ),
+]
+NewerThan = Annotated[
+    timedelta | None, typer.Option(parser=duration_of, metavar="TIME", help="Only those that died at most so long ago.")
+]
 Limit = Annotated[int, typer.Option(help="How many letters of each queue to look at.", min=1, max=100_000)]
-Yes = Annotated[bool, typer.Option("--yes", help="Do it, however many are meant.")]
 
 
 class NoLetterError(PermanentError):
     """No dead letter has this id."""
-
-
-class NotSureError(PermanentError):
-    """More is meant than is done without being told so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ def list_letters(
     as_json: Json = False,
 ) -> None:
     """List dead letters, oldest first in each queue."""
-    look = _look(queue, limit, Wanted(None, reason, duration_of(older_than), duration_of(newer_than)))
+    look = _look(queue, limit, Wanted(None, reason, older_than, newer_than))
     letters, unseen = asyncio.run(_find(look))
     if as_json:
         print_json({"dead_letters": [letter.document() for letter in letters], "not_looked_at": unseen})
@@ -81,7 +84,7 @@ def list_letters(
     for letter in letters:
         attempts = f"{letter.attempts}" + (f" (replayed {letter.replays}x)" if letter.replays else "")
         cells = (letter.id, letter.queue, letter.reason, _age(letter, now), letter.type, letter.subject, attempts)
-        table.add_row(*(escape(_printable(cell or "")) for cell in cells))
+        table.add_row(*(escape(printable(cell or "")) for cell in cells))
     console.print(table)
     _say_unseen(unseen)
 
@@ -119,10 +122,10 @@ def show(
         body = each.pop("body")
         for name, value in each.items():
             text = value if isinstance(value, str) else json.dumps(value, indent=2)
-            console.print(f"[bold]{name}[/] {escape(_printable(text))}", soft_wrap=True)
+            console.print(f"[bold]{name}[/] {escape(printable(text))}", soft_wrap=True)
         text = body if isinstance(body, str) else json.dumps(body, indent=2, ensure_ascii=False)
         cut = f"\n... {len(text) - _SHOWN_CHARACTERS} more characters: --json" if len(text) > _SHOWN_CHARACTERS else ""
-        console.print(f"[bold]body[/]\n{escape(_printable(text[:_SHOWN_CHARACTERS] + cut))}\n", soft_wrap=True)
+        console.print(f"[bold]body[/]\n{escape(printable(text[:_SHOWN_CHARACTERS] + cut))}\n", soft_wrap=True)
 
 
 @app.command()
@@ -139,7 +142,7 @@ def replay(
 ) -> None:
     """Put dead letters back into their queues, as new and with their history; several need --yes."""
     by = f"{_user()}@{socket.gethostname()}"
-    wanted = Wanted(letter_id, reason, duration_of(older_than), duration_of(newer_than))
+    wanted = Wanted(letter_id, reason, older_than, newer_than)
 
     async def again(queues: DeadQueues, found: Found) -> None:
         await queues.replay(found, by=by)
@@ -161,7 +164,7 @@ def drop(
     as_json: Json = False,
 ) -> None:
     """Take dead letters out for good; needs --yes."""
-    wanted = Wanted(letter_id, reason, duration_of(older_than), duration_of(newer_than))
+    wanted = Wanted(letter_id, reason, older_than, newer_than)
 
     async def out(queues: DeadQueues, found: Found) -> None:
         await queues.drop(found)
@@ -219,7 +222,7 @@ def _tell(what: str, letters: list[DeadLetter], *, as_json: bool) -> None:
         print_json({what: [{"queue": letter.queue, "id": letter.id} for letter in letters]})
         return
     for letter in letters:
-        console.print(f"{what} {escape(_printable(letter.id))} of {escape(letter.queue)}", soft_wrap=True)
+        console.print(f"{what} {escape(printable(letter.id))} of {escape(letter.queue)}", soft_wrap=True)
     console.print(f"{len(letters)} {what}")
 
 
@@ -236,11 +239,6 @@ def _age(letter: DeadLetter, now: datetime) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size}{unit}"
     return f"{seconds}s"
-
-
-def _printable(text: str) -> str:
-    """Leave nothing that a terminal would obey: a message may hold anything."""
-    return "".join(each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def _user() -> str:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from radbus_contracts.errors import PermanentError
 from radbus_contracts.topology import DELIVERY_LIMIT
 from radbus_runtime.headers import DIED_AT_HEADER, REASON_HEADER, REPLAYS_HEADER, RETRIES_HEADER
 
@@ -20,11 +19,6 @@ _OURS = (REASON_HEADER, RETRIES_HEADER, DIED_AT_HEADER)
 # All headers of a message must fit into one frame of 128 KiB.
 _REPLAYS_KEPT = 10
 _ENTRY_CHARACTERS = 4_000
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-class DurationError(PermanentError):
-    """Not a time such as 30m or 2d."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,20 +139,6 @@ class Wanted:
         return (self.older_than is None or age >= self.older_than) and (
             self.newer_than is None or age <= self.newer_than
         )
-
-
-def duration_of(text: str | None) -> timedelta | None:
-    """Read a time such as 90s, 30m, 2h or 7d.
-
-    Raises:
-        DurationError: It is none.
-    """
-    if text is None:
-        return None
-    found = re.fullmatch(r"([0-9]{1,6})([smhd])", text.strip())
-    if found is None:
-        raise DurationError(f"expected a time such as 90s, 30m, 2h or 7d, got {text!r}")
-    return timedelta(seconds=int(found[1]) * _UNITS_S[found[2]])
 
 
 def _death_by_limit(queue: str, headers: Mapping[str, Any]) -> Mapping[str, Any] | None:

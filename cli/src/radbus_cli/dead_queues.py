@@ -42,6 +42,14 @@ class Found:
     message: AbstractIncomingMessage
 
 
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """How many messages wait in a queue, and how many consumers it has."""
+
+    messages: int
+    consumers: int
+
+
 def queue_names(machines: Path) -> list[str]:
     """Name the queues that have dead letters: the services', and those of the machines' pools."""
     try:
@@ -133,6 +141,18 @@ class DeadQueues:
             except DeliveryError:
                 raise NotTakenError(f"expected {queue} to be there and to have room; nothing was taken out") from None
         await message.ack()
+
+    async def state(self, queue: str) -> QueueState | None:
+        """Look how many messages wait in a queue of radbus's own, and how many consume them; None without a queue."""
+        async with asyncio.timeout(_TIMEOUT_S):
+            channel = await self._connection.channel()
+            try:
+                told = (await channel.declare_queue(queue, passive=True, timeout=_TIMEOUT_S)).declaration_result
+            except ChannelNotFoundEntity:
+                return None
+            finally:
+                await channel.close()
+        return QueueState(told.message_count or 0, told.consumer_count or 0)
 
     async def drop(self, found: Found) -> None:
         """Take a letter out for good."""

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from radbus_cli.dead_letters import DurationError, Wanted, duration_of, read_letter, replayed_headers, replays_of
+from radbus_cli.dead_letters import Wanted, read_letter, replayed_headers, replays_of
+from radbus_cli.filters import DurationError, duration_of
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 BY_THE_SERVICE = {

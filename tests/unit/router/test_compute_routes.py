@@ -115,7 +115,7 @@ def test_a_body_of_another_form_is_refused_with_what_was_expected(body: bytes) -
     assert got.status_code == 400
     assert got.json() == {
         "success": False,
-        "message": 'expected no body, or JSON: {"recompute": true} or {"recompute": false}',
+        "message": 'expected no body, or JSON: {"recompute": true}, {"recompute": false} or {"rerun": "<job id>"}',
     }
     assert requests.asked == []
 

@@ -217,6 +217,19 @@ class JobFailedV1(Payload):
     task_id: str | None
     reason: str
     cancelled: bool = False
+    retries: int = Field(default=0, description="How often the job had been retried before.")
+
+
+class JobRetriedV1(Payload):
+    """A job that had failed or was cancelled goes on; its end is told again."""
+
+    job_id: str
+    use_case: str
+    study_instance_uid: str
+    series_instance_uids: tuple[str, ...]
+    subject_uid: str
+    revision: int
+    retries: int = Field(ge=1, description="How often it has been retried, with this time.")
 
 
 class InferenceCompletedV1(Payload):

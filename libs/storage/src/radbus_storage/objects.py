@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -23,6 +24,15 @@ T = TypeVar("T")
 _PART_SIZE_BYTES = 8 * 1024 * 1024
 # MinIO's own, and what Ceph and hosted stores say of a quota.
 _FULL = frozenset({"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "StorageQuotaExceeded"})
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectEntry:
+    """An object as a listing tells of it; the time is the store's."""
+
+    key: str
+    size_bytes: int
+    modified_at: datetime
 
 
 class ObjectStore:
@@ -100,7 +110,11 @@ class ObjectStore:
 
     async def keys(self, prefix: str, *, limit: int) -> list[str]:
         """List keys below a prefix, at most `limit`."""
-        return await self._call(lambda: self._keys(prefix, limit))
+        return [entry.key for entry in await self.entries(prefix, limit=limit)]
+
+    async def entries(self, prefix: str, *, limit: int) -> list[ObjectEntry]:
+        """List objects below a prefix, at most `limit`."""
+        return await self._call(lambda: self._entries(prefix, limit))
 
     def presign(self, key: str, *, lifetime_s: int, filename: str | None = None) -> str:
         """Sign a public URL by which anyone may read the object for a time, in any thread; no call is made."""
@@ -140,10 +154,11 @@ class ObjectStore:
             if error.code != "NoSuchUpload":  # completed or aborted meanwhile
                 raise
 
-    def _keys(self, prefix: str, limit: int) -> list[str]:
-        found: list[str] = []
+    def _entries(self, prefix: str, limit: int) -> list[ObjectEntry]:
+        found: list[ObjectEntry] = []
         for entry in self._client.list_objects(self._bucket, prefix=prefix, recursive=True):
-            found.append(str(entry.object_name))
+            modified_at = entry.last_modified or datetime.now(UTC)
+            found.append(ObjectEntry(str(entry.object_name), int(entry.size or 0), modified_at))
             if len(found) >= limit:
                 break
         return found

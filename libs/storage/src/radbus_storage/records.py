@@ -165,6 +165,7 @@ class JobRecord(TypedDict):
     archive: str | None  # object key of an uploaded zip, in the place of series
     state: str  # active | completed | failed | cancelled
     tasks: list[TaskRecord]
+    retries: int  # how often it went on after it had failed or was cancelled
     requested_at: datetime
     finish_by: datetime
     finished_at: datetime | None

@@ -6,7 +6,14 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from radbus_contracts import topology
 from radbus_contracts.errors import TransientError
-from radbus_contracts.facts import JobCompletedV1, JobFailedV1, JobRequestedV1, SeriesCompletedV1, SeriesUnroutedV1
+from radbus_contracts.facts import (
+    JobCompletedV1,
+    JobFailedV1,
+    JobRequestedV1,
+    JobRetriedV1,
+    SeriesCompletedV1,
+    SeriesUnroutedV1,
+)
 from radbus_runtime.auth.authenticator import Authenticator
 from radbus_runtime.auth.login import login_routes
 from radbus_runtime.bus import Bus
@@ -94,6 +101,7 @@ def _subscribe(bus: Bus, recorder: Recorder) -> None:
     bus.subscribe(topology.RESULTS_JOB_REQUESTED, JobRequestedV1, recorder.on_job_requested)
     bus.subscribe(topology.RESULTS_JOB_COMPLETED, JobCompletedV1, recorder.on_job_completed)
     bus.subscribe(topology.RESULTS_JOB_FAILED, JobFailedV1, recorder.on_job_failed)
+    bus.subscribe(topology.RESULTS_JOB_RETRIED, JobRetriedV1, recorder.on_job_retried)
 
 
 def _create_api() -> FastAPI:

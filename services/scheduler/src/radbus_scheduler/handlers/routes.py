@@ -1,4 +1,4 @@
-"""`/jobs`: what an institution asked for, how far it is, and stopping it."""
+"""`/jobs`: what an institution asked for, how far it is, stopping it, and letting it go on."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from radbus_scheduler.adapters.jobs import Jobs, PageOf
 from radbus_scheduler.domain.changes import cancelled
 from radbus_scheduler.domain.job import JobState
 from radbus_scheduler.handlers.ledger import Ledger
+from radbus_scheduler.handlers.requests import JobRequests, NotRetried
 from radbus_scheduler.handlers.views import CancelView, JobPageView, JobView
 
 _NONE_SUCH = JSONResponse({"success": False, "message": "There is no such job."}, status_code=404)
 _UNKNOWN = refusal("Your institution has no such job.")
 
 
-def job_routes(jobs: Jobs, ledger: Ledger, requires: Requires) -> APIRouter:
+def job_routes(jobs: Jobs, ledger: Ledger, requests: JobRequests, requires: Requires) -> APIRouter:
     """Make the routes."""
     router = APIRouter(prefix="/jobs", tags=["jobs"])
     reader, computer = Depends(requires(AccessScope.READ)), Depends(requires(AccessScope.COMPUTE))
@@ -74,5 +75,21 @@ def job_routes(jobs: Jobs, ledger: Ledger, requires: Requires) -> APIRouter:
         if job.state is not JobState.CANCELLED:
             return JSONResponse({"success": False, "message": f"The job has {job.state.value} already."}, 409)
         return JobView.of(job)
+
+    @router.post(
+        "/{job_id}/retry",
+        summary="Let a job go on that has failed or was cancelled: what has succeeded stays, the rest begins anew.",
+        status_code=202,
+        responses={**REFUSALS, 404: _UNKNOWN, 409: refusal("It has not failed, or can never succeed.")},
+        response_model=JobView,
+    )
+    async def retry_job(job_id: str, principal: Principal = computer) -> JobView | JSONResponse:
+        job = await jobs.of_institution(principal.institution, job_id)
+        if job is None:
+            return _NONE_SUCH
+        answer = await requests.retry(job)
+        if isinstance(answer, NotRetried):
+            return JSONResponse({"success": False, "message": answer.reason}, 409)
+        return JobView.of(answer)
 
     return router
