@@ -102,13 +102,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._stop_waiting()
         if self.transport.is_closing():
             return
-        if (
-            self.cycle is None or self.cycle.response_complete
-        ):  # else the refusal would stand in the middle of an answer
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             body = json.dumps({"success": False, "message": message}).encode()
             head = (
                 f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
                 f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
             )
             self.transport.write(head.encode() + body)
+        # Else the refusal would stand in the middle of an answer.
+        if self.cycle is not None:
+            self.cycle.disconnected = True
         self.transport.close()
