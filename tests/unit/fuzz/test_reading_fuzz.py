@@ -21,7 +21,7 @@ from radbus_dicom.reading import Header, Profile, read_header
 from radbus_runtime.conditions import Condition, Variables
 
 from tests.unit.fuzz.effort import fuzzed
-from tests.unit.fuzz.instances import damaged, instance
+from tests.unit.fuzz.instances import VALID, damaged, instance
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 BSON_LIMIT_BYTES = 16 * 1024 * 1024
@@ -80,8 +80,12 @@ def test_a_character_set_of_no_standard_is_a_warning_and_its_texts_are_told_as_l
     assert any("SpecificCharacterSet" in warning for warning in header.warnings)
 
 
+PIXEL_REPRESENTATION = b"\x28\x00\x03\x01"
+
+
 @fuzzed
 @given(damaged())
+@example(VALID[1].replace(PIXEL_REPRESENTATION + b"\2\0\0\0\0\0", PIXEL_REPRESENTATION + b"\1\0\0\0\0"))
 def test_a_damaged_instance_ends_as_pixels_or_as_a_reason(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "damaged.dcm"
     path.write_bytes(content)

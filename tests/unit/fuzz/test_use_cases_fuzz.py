@@ -77,6 +77,7 @@ def written(folder: Path, content: bytes) -> Path:
 
 @fuzzed
 @given(st.lists(st.tuples(st.integers(0, len(QCT)), PIECES | st.binary(max_size=6), st.integers(0, 20)), max_size=4))
+@example([(0, b"!!timestamp ", 0)])
 def test_a_damaged_file_is_a_use_case_or_an_error_that_names_it(tmp_path_factory, changes):
     content = QCT
     for at, piece, removed in changes:

@@ -78,7 +78,7 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - the library's signature
         try:
             return super().construct_object(node, deep=deep)
-        except (ValueError, LookupError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             kind = node.tag.rpartition(":")[2]
             raise yaml.constructor.ConstructorError(None, None, f"expected a valid {kind}", node.start_mark) from error
 
