@@ -22,7 +22,7 @@ from tests.contract.wire import FORM, RELATED, Part, ask, form_part, multipart
 
 pytestmark = pytest.mark.stack
 
-HEAD_S = 10  # as the stack of the tests is told
+HEAD_S = 5  # as the stack of the tests is told
 GROWTH_LIMIT_MIB = 150  # of a replica that normally has as much
 ITEM = b"\xfe\xff\x00\xe0\0\0\0\0"
 ITEM_UNDEFINED = b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
