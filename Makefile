@@ -9,7 +9,7 @@ PYTEST := $(VENV)/pytest
 PYTHON_FOLDERS := libs services cli tests examples triton_models deploy docs
 TYPED := $(wildcard libs/*/src services/*/src) cli/src deploy/local docs examples
 
-.PHONY: help install demo up down test lint types imports unit contract integration e2e chaos whole bench bench-load docs lock
+.PHONY: help install demo up down test lint types imports unit fuzz contract integration e2e chaos whole bench bench-load docs lock
 
 help: ## show this
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -41,6 +41,9 @@ imports: install ## who may import whom
 
 unit: install ## no socket, no sleep
 	$(PYTEST) tests/unit -n auto
+
+fuzz: install ## hostile input of new kinds, for a quarter of an hour
+	ulimit -v 8000000; RADBUS_FUZZ_EXAMPLES=$${RADBUS_FUZZ_EXAMPLES:-20000} $(PYTEST) tests/unit/fuzz --timeout 3000
 
 contract: install ## snapshots of the outside contracts
 	$(PYTEST) tests/contract

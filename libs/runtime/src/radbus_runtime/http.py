@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import time
 from typing import Final
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -24,6 +26,7 @@ from radbus_runtime.tracing import continued
 
 JSON_BODY_LIMIT_BYTES: Final = 8 * 1024 * 1024
 _REQUESTS_AT_A_TIME: Final = 1000  # each holds a little memory: the last bound, below which others have their own
+_BODY_S: Final = 30.0
 _FAULTS_SHOWN: Final = 20
 _DIGITS: Final = 30  # more than any limit has, fewer than Python refuses to read
 _ID: Final = re.compile(r"(?=.{1,64}$)\d+(\.\d+)+|\d{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
@@ -124,7 +127,7 @@ class _Crowd:
 
 
 class _BoundedBody:
-    """Refuses a body above a limit before it is in memory, whether its length is declared or not."""
+    """Refuses a body that is late, or above a limit before it is in memory, whether its length is declared or not."""
 
     def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
         self._app = app
@@ -139,11 +142,19 @@ class _BoundedBody:
             refusal = JSONResponse({"success": False, "message": text}, status_code=413)
             await refusal(scope, receive, send)
             return
-        taken_bytes = 0
+        taken_bytes, is_whole, finish_by = 0, False, float("inf")
 
         async def bounded_receive() -> Message:
-            nonlocal taken_bytes
-            message = await receive()
+            nonlocal taken_bytes, is_whole, finish_by
+            if is_whole:
+                return await receive()
+            finish_by = min(finish_by, time.monotonic() + _BODY_S)  # from when somebody reads it
+            try:
+                async with asyncio.timeout(finish_by - time.monotonic()):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, f"expected the whole body within {_BODY_S:g} s") from None
+            is_whole = not message.get("more_body", False)
             taken_bytes += len(message.get("body", b""))
             if taken_bytes > self._limit_bytes:
                 raise HTTPException(413, text)

@@ -7,7 +7,8 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import structlog
 import uvicorn
@@ -22,6 +23,7 @@ from starlette.types import ASGIApp
 
 from radbus_runtime.bus import Bus
 from radbus_runtime.health import Check, answers, health_routes
+from radbus_runtime.http_protocol import BoundedHttpProtocol
 from radbus_runtime.logs import configure_logs
 from radbus_runtime.settings import ServiceSettings, load
 from radbus_runtime.tracing import configure_traces
@@ -122,6 +124,8 @@ async def run_together(services: Sequence[Service], api: ASGIApp, settings: Serv
         api,
         host=settings.http_host,
         port=settings.http_port,
+        http=cast("type[BoundedHttpProtocol]", partial(BoundedHttpProtocol, head_s=settings.http_head_s)),
+        ws="none",
         log_config=None,
         access_log=False,
         forwarded_allow_ips=settings.trusted_proxies,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from bson.errors import InvalidDocument
+from bson.errors import BSONError
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 from pymongo import ReturnDocument, errors
 
@@ -170,7 +170,8 @@ def _translated(name: str) -> Iterator[None]:
         yield
     except errors.DuplicateKeyError as error:
         raise AlreadyThereError(f"{name}: a record with this key is there already") from error
-    except (errors.DocumentTooLarge, InvalidDocument) as error:
+    except (errors.DocumentTooLarge, BSONError, OverflowError, UnicodeEncodeError) as error:
+        # Also an integer of more than 64 bits, and a text with half a surrogate pair.
         raise StoreRefusedError(f"{name}: MongoDB cannot hold this document ({type(error).__name__})") from error
     except errors.PyMongoError as error:
         text = f"{name}: MongoDB did not do it ({type(error).__name__})"

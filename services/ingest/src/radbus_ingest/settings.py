@@ -34,9 +34,11 @@ class IngestSettings(ServiceSettings):
     )
     request_limit_bytes: int = Field(default=8 * _GIB, gt=0, description="Largest body of one request; 413 above.")
     part_limit_bytes: int = Field(default=4 * _GIB, gt=0, description="Largest instance or zip.")
-    part_count_limit: int = Field(default=20_000, gt=0, description="Most parts in one request; 413 above.")
+    part_count_limit: int = Field(default=20_000, gt=0, description="Most instances in one request; 413 above.")
     zip_entry_limit: int = Field(default=20_000, gt=0, description="Most entries of one zip.")
-    zip_inflated_limit_bytes: int = Field(default=16 * _GIB, gt=0, description="Largest sum of a zip's entries.")
+    zip_inflated_limit_bytes: int = Field(
+        default=16 * _GIB, gt=0, description="Largest sum of the entries of all zips in a request."
+    )
     zip_ratio_limit: int = Field(default=200, gt=0, description="How much larger than itself a large zip may become.")
     parts_at_a_time: int = Field(default=8, ge=1, description="Instances of one request that are stored at a time.")
     spool_dir: Path | None = Field(default=None, description="Folder of temporary files; the system's when not given.")

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import SecretStr
 from radbus_contracts.errors import PermanentError
 from radbus_storage.documents import Collection, Document
+from radbus_storage.errors import StoreRefusedError
 
 from radbus_runtime.auth.principal import ForbiddenError, Principal, UnauthenticatedError
 from radbus_runtime.auth.rights import principal_of
@@ -95,7 +96,10 @@ class Users:
     async def _find(self, name: object) -> Document | None:
         if not isinstance(name, str) or len(name) > _NAME_LIMIT:
             return None
-        return await self._users.find_one({"_id": name})
+        try:
+            return await self._users.find_one({"_id": name})
+        except StoreRefusedError:  # half a surrogate pair, which JSON can spell and nobody is registered by
+            return None
 
     def _access_token(self, user: Document, access_key: str) -> str:
         now = datetime.now(UTC)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from radbus_contracts.errors import PermanentError
+from radbus_dicom.errors import ZipNotValid
 from radbus_dicom.zips import ZipLimits
 from radbus_runtime.overload import OverloadedError
 
@@ -43,6 +44,24 @@ class Watermarks:
     untold: int
     store_full_s: float
     every_s: float
+
+
+class InflatedRoom:
+    """What the zips of one request may become together: each for itself would be as many bombs as there are parts."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._left_bytes = limit_bytes
+
+    def take(self, size_bytes: int) -> None:
+        """Count what a zip will be.
+
+        Raises:
+            ZipNotValid: It is too much, with the zips before it.
+        """
+        if size_bytes > self._left_bytes:
+            raise ZipNotValid(f"expected zips of at most {self._limit_bytes} bytes in one request when inflated")
+        self._left_bytes -= size_bytes
 
 
 class BodyError(PermanentError):
