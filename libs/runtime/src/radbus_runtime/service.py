@@ -20,6 +20,9 @@ from radbus_storage.documents import Collection, Documents, Index
 from radbus_storage.objects import ObjectStore
 from starlette.types import ASGIApp
 
+from radbus_runtime.audit.codes import START, STOP
+from radbus_runtime.audit.middleware import audited
+from radbus_runtime.audit.trail import AUDIT_INDEXES, AuditTrail
 from radbus_runtime.bus import Bus
 from radbus_runtime.health import Check, answers, health_routes
 from radbus_runtime.logs import configure_logs
@@ -47,9 +50,12 @@ class Service:
     checks: Mapping[str, Check] = field(default_factory=dict)
     drain: Sequence[Loop] = ()
     _started: bool = False
+    _trail: AuditTrail = field(init=False)
 
     def __post_init__(self) -> None:
-        """Add the health routes."""
+        """Add the audit trail and the health routes."""
+        self._trail = AuditTrail(self.documents, self.name)
+        self.api.user_middleware.append(audited(self._trail))
         own: dict[str, Check] = {
             "started": self._check_started,
             "rabbitmq": self.bus.check,
@@ -71,7 +77,7 @@ class Service:
         self._started = True
         log.info("service.started", port=self.settings.http_port)
         async with asyncio.TaskGroup() as loops:
-            for loop in (self.bus.keep_declared, *self.loops):
+            for loop in (self.bus.keep_declared, self._trail.run, *self.loops):
                 loops.create_task(_run(loop))
 
     async def end(self, work: asyncio.Task[None]) -> None:
@@ -83,6 +89,7 @@ class Service:
         work.cancel()
         await asyncio.wait([work], timeout=5)
         await self.bus.stop()
+        await self._record_stop()
         self.documents.close()
         if self.objects is not None:
             self.objects.close()
@@ -94,8 +101,9 @@ class Service:
             try:
                 if self.objects is not None:
                     await self.objects.ensure_bucket()
-                for collection, indexes in self.indexes:
+                for collection, indexes in (*self.indexes, (self._trail.collection, AUDIT_INDEXES)):
                     await collection.ensure_indexes(indexes)
+                await self._trail.record_service(START)
             except TransientError as error:
                 if asyncio.get_running_loop().time() > deadline:
                     raise
@@ -103,6 +111,13 @@ class Service:
                 await asyncio.sleep(1)
             else:
                 return
+
+    async def _record_stop(self) -> None:
+        await self._trail.close()
+        try:
+            await self._trail.record_service(STOP)
+        except TransientError as error:
+            log.warning("audit.stop_not_recorded", exc_info=error)
 
     async def _check_started(self) -> str | None:
         return None if self._started else "starting or stopping"

@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse
 from radbus_contracts import topology
 from radbus_contracts.errors import TransientError
 from radbus_contracts.facts import JobCompletedV1, JobFailedV1, JobRequestedV1, SeriesCompletedV1, SeriesUnroutedV1
+from radbus_runtime.audit.access import current_access
 from radbus_runtime.auth.authenticator import Authenticator
 from radbus_runtime.auth.login import login_routes
 from radbus_runtime.bus import Bus
@@ -51,6 +52,7 @@ def create_app(settings: ResultsSettings) -> Service:
     _subscribe(bus, recorder)
 
     def sign(key: str) -> str:
+        current_access().hands_out()
         return objects.presign(key, lifetime_s=settings.url_lifetime_s)
 
     archives = SeriesArchives(documents[records.INSTANCES], objects, _archive_limits(settings))

@@ -9,6 +9,7 @@ from typing import Any, Protocol, assert_never
 
 import structlog
 from fastapi import APIRouter, Depends, Response
+from radbus_runtime.audit.codes import EXPORT
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
 from radbus_runtime.dialects import INTERNAL_ERROR, INVALID_INPUT, NOT_FOUND, InnerEyeError, InnerEyeRoute
 from radbus_runtime.http import id_for_log
@@ -87,7 +88,7 @@ class RunResults:
 def run_routes(results: RunResults, requires_secret: Requires) -> APIRouter:
     """Make the route."""
     router = APIRouter(tags=["inferencing API"], route_class=InnerEyeRoute, responses={**ZIP, **FAULTS})
-    caller: Any = Depends(requires_secret(AccessScope.READ))
+    caller: Any = Depends(requires_secret(AccessScope.READ, EXPORT))
 
     @router.get("/v1/model/results/{run_id}", response_class=Response, summary="The result of a run.")
     async def run_result(run_id: str, principal: Principal = caller) -> Response:

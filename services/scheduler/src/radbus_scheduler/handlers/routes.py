@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse
+from radbus_runtime.audit.access import current_access
+from radbus_runtime.audit.codes import CHANGE_JOB, QUERY, READ_JOB, ObjectKind
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
 from radbus_runtime.cursors import CURSOR_CHARACTERS, cursor_of, place_of
 from radbus_runtime.documented import REFUSALS, refusal
 
 from radbus_scheduler.adapters.jobs import Jobs, PageOf
 from radbus_scheduler.domain.changes import cancelled
-from radbus_scheduler.domain.job import JobState
+from radbus_scheduler.domain.job import Job, JobState
 from radbus_scheduler.handlers.ledger import Ledger
 from radbus_scheduler.handlers.views import CancelView, JobPageView, JobView
 
@@ -23,7 +26,8 @@ _UNKNOWN = refusal("Your institution has no such job.")
 def job_routes(jobs: Jobs, ledger: Ledger, requires: Requires) -> APIRouter:
     """Make the routes."""
     router = APIRouter(prefix="/jobs", tags=["jobs"])
-    reader, computer = Depends(requires(AccessScope.READ)), Depends(requires(AccessScope.COMPUTE))
+    lister, reader = (Depends(requires(AccessScope.READ, kind)) for kind in (QUERY, READ_JOB))
+    computer = Depends(requires(AccessScope.COMPUTE, CHANGE_JOB))
 
     @router.get(
         "",
@@ -37,10 +41,11 @@ def job_routes(jobs: Jobs, ledger: Ledger, requires: Requires) -> APIRouter:
         cursor: Annotated[
             str | None, Query(max_length=CURSOR_CHARACTERS, description="`next` of the page before.")
         ] = None,
-        principal: Principal = reader,
+        principal: Principal = lister,
     ) -> JobPageView:
         after = place_of(cursor) if cursor else None
         found = await jobs.page(principal.institution, PageOf(state, use_case, after, limit))
+        _note(found)
         last = found[-1] if len(found) == limit else None
         return JobPageView(
             jobs=[JobView.of(job) for job in found],
@@ -52,7 +57,10 @@ def job_routes(jobs: Jobs, ledger: Ledger, requires: Requires) -> APIRouter:
     )
     async def read_job(job_id: str, principal: Principal = reader) -> JobView | JSONResponse:
         job = await jobs.of_institution(principal.institution, job_id)
-        return _NONE_SUCH if job is None else JobView.of(job)
+        if job is None:
+            return _NONE_SUCH
+        _note([job])
+        return JobView.of(job)
 
     @router.post(
         "/{job_id}/cancel",
@@ -64,8 +72,10 @@ def job_routes(jobs: Jobs, ledger: Ledger, requires: Requires) -> APIRouter:
     async def cancel_job(
         job_id: str, asked: CancelView | None = None, principal: Principal = computer
     ) -> JobView | JSONResponse:
-        if await jobs.of_institution(principal.institution, job_id) is None:
+        known = await jobs.of_institution(principal.institution, job_id)
+        if known is None:
             return _NONE_SUCH
+        _note([known])
         reason = asked.reason if asked else f"cancelled by {principal.name}"
         await ledger.change(job_id, lambda job, now: cancelled(job, reason, now))
         job = await jobs.of_institution(principal.institution, job_id)
@@ -76,3 +86,11 @@ def job_routes(jobs: Jobs, ledger: Ledger, requires: Requires) -> APIRouter:
         return JobView.of(job)
 
     return router
+
+
+def _note(found: Sequence[Job]) -> None:
+    """Say for the audit trail which jobs are reached, and of what."""
+    access = current_access()
+    access.about(ObjectKind.STUDY, (job.study_instance_uid for job in found if job.study_instance_uid))
+    access.about(ObjectKind.SERIES, (uid for job in found for uid in job.series_instance_uids))
+    access.about(ObjectKind.JOB, (job.id for job in found))
