@@ -25,7 +25,7 @@ class Access:
         self.objects.update(dict.fromkeys((kind, uid) for uid in uids))
 
     def hands_out(self) -> None:
-        """Note that data leaves by an address that needs no credentials: whatever else it is, it is an export."""
+        """Note that data leaves, as bytes or by an address that asks for no credentials: it is an export."""
         if self.kind is None or self.kind.event is not EventId.EXPORT:
             self.kind = EXPORT
 

@@ -20,7 +20,7 @@ from radbus_runtime.audit.repeats import Repeats
 log = structlog.get_logger(__name__)
 
 AUDIT_INDEXES: Final = (
-    Index([("institution", 1), ("objects.uid", 1), ("at", 1)]),
+    Index([("objects.uid", 1), ("institution", 1), ("at", 1)]),
     Index([("at", 1)]),
 )
 _BATCH_LIMIT: Final = 500

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from fastapi import APIRouter, Depends, Response
-from radbus_runtime.audit.codes import EXPORT, READ_JOB
+from radbus_runtime.audit.codes import READ_JOB
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
 from radbus_runtime.dialects import NOT_FOUND, InnerEyeError, InnerEyeRoute
 
@@ -28,7 +28,7 @@ _STATUSES: dict[RunState, Literal["pending", "running", "completed", "failed", "
 def segmentation_routes(results: RunResults, requires_secret: Requires) -> APIRouter:
     """Make the two routes; a run of another model than the address names is unknown."""
     router = APIRouter(tags=["inferencing API"], route_class=InnerEyeRoute, responses=FAULTS)
-    reader, taker = (Depends(requires_secret(AccessScope.READ, kind)) for kind in (READ_JOB, EXPORT))
+    caller = Depends(requires_secret(AccessScope.READ, READ_JOB))
 
     async def find(principal: Principal, model_id: str, segmentation_id: str) -> Run:
         run = await results.find(principal, segmentation_id)
@@ -37,7 +37,7 @@ def segmentation_routes(results: RunResults, requires_secret: Requires) -> APIRo
         return run
 
     @router.get(_PATH, summary="How a run stands.")
-    async def segmentation(model_id: str, segmentation_id: str, principal: Principal = reader) -> SegmentationBody:
+    async def segmentation(model_id: str, segmentation_id: str, principal: Principal = caller) -> SegmentationBody:
         run = await find(principal, model_id, segmentation_id)
         return SegmentationBody(
             model_id=run.model_id,
@@ -48,7 +48,7 @@ def segmentation_routes(results: RunResults, requires_secret: Requires) -> APIRo
         )
 
     @router.get(f"{_PATH}/result", response_class=Response, responses=ZIP, summary="The result of a run.")
-    async def segmentation_result(model_id: str, segmentation_id: str, principal: Principal = taker) -> Response:
+    async def segmentation_result(model_id: str, segmentation_id: str, principal: Principal = caller) -> Response:
         return await results.answer(await find(principal, model_id, segmentation_id))
 
     return router
