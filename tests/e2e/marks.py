@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -79,6 +80,7 @@ def marked(instance: bytes, *, charset: str = "ISO_IR 192") -> bytes:
 def malformed(instance: bytes) -> dict[str, bytes]:
     """Make instances of which each is wrong in a way whose error could quote the patient."""
     whole = marked(instance)
+    warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")  # it says so itself, that they are wrong
 
     def with_element(keyword: str, vr: str, value: object) -> bytes:
         ds = pydicom.dcmread(io.BytesIO(whole))
