@@ -106,7 +106,9 @@ def _send(clinic: Hospital, new_series: Callable[..., Series], told: Heard) -> l
     for each in good[:2]:
         _upload(clinic, told, {f"file{n}": one for n, one in enumerate(each.instances)})
     told.add(_stow(clinic, good[2].instances))
-    _upload(clinic, told, {f"file{n}": one for n, one in enumerate(gap.instances[:10] + gap.instances[20:])})
+    _upload(
+        clinic, told, {f"{NAME} {n}": one for n, one in enumerate(gap.instances[:10] + gap.instances[20:])}, echoed=True
+    )
     _upload(clinic, told, {"zip": _zip(unrouted.instances)}, echoed=True)
     _upload(clinic, told, {f"file{n}": one for n, one in enumerate(failing.instances)}, source="broken")
     bad = malformed(good[0].instances[0])

@@ -31,6 +31,8 @@ from radbus_runtime.tracing import configure_traces
 
 log = structlog.get_logger(__name__)
 
+_STOP_RECORDED_WITHIN_S = 3.0
+
 Loop = Callable[[], Awaitable[None]]
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -113,10 +115,11 @@ class Service:
                 return
 
     async def _record_stop(self) -> None:
-        await self._trail.close()
         try:
-            await self._trail.record_service(STOP)
-        except TransientError as error:
+            async with asyncio.timeout(_STOP_RECORDED_WITHIN_S):
+                await self._trail.close()
+                await self._trail.record_service(STOP)
+        except (TransientError, TimeoutError) as error:
             log.warning("audit.stop_not_recorded", exc_info=error)
 
     async def _check_started(self) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final, cast
 
 import structlog
-from radbus_contracts.errors import TransientError
+from radbus_contracts.errors import RadbusError, TransientError
 from radbus_storage import records
 from radbus_storage.documents import Collection, Documents, Index
 from radbus_storage.records import AuditRecord
@@ -25,7 +25,6 @@ AUDIT_INDEXES: Final = (
 )
 _BATCH_LIMIT: Final = 500
 _LOOK_EVERY_S: Final = 5.0
-_END_WITHIN_S: Final = 5.0
 
 
 class AuditTrail:
@@ -85,7 +84,7 @@ class AuditTrail:
         for record in self._repeats.ended(all_of_them=True):
             self._record_soon(record)
         if self._soon:
-            await asyncio.wait(self._soon, timeout=_END_WITHIN_S)
+            await asyncio.wait(self._soon)
 
     def _record_soon(self, record: AuditRecord) -> None:
         task = asyncio.create_task(self._record_or_log(record))
@@ -103,7 +102,7 @@ class AuditTrail:
             batch, self._waiting = self._waiting[:_BATCH_LIMIT], self._waiting[_BATCH_LIMIT:]
             try:
                 await self.collection.insert_many([cast("dict[str, Any]", record) for record, _ in batch])
-            except TransientError as error:
+            except RadbusError as error:
                 _settle(batch, error)
             else:
                 _settle(batch, None)
@@ -127,7 +126,7 @@ def _told(record: AuditRecord) -> dict[str, Any]:
     }
 
 
-def _settle(batch: Sequence[tuple[AuditRecord, asyncio.Future[None]]], error: TransientError | None) -> None:
+def _settle(batch: Sequence[tuple[AuditRecord, asyncio.Future[None]]], error: RadbusError | None) -> None:
     for _, written in batch:
         if written.done():  # its request was cancelled
             continue
