@@ -256,6 +256,7 @@ def test_an_event_is_a_message_of_the_standards_schema():
     assert (identified.get("EventActionCode"), identified.get("EventOutcomeIndicator")) == ("R", "0")
     assert message[1].get("UserIsRequestor") == "true"
     assert (message[1].get("NetworkAccessPointID"), message[1].get("NetworkAccessPointTypeCode")) == ("192.0.2.7", "2")
+    assert message[2].get("NetworkAccessPointTypeCode") == "1"  # radbus's own, by the name of its host
     assert message[4].get("ParticipantObjectID") == UID
     assert [each.tag for each in message[4]] == ["ParticipantObjectIDTypeCode", "ParticipantObjectName"]
 

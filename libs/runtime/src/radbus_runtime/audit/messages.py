@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Final
 from xml.etree import ElementTree as ET
 
@@ -11,7 +12,7 @@ from radbus_runtime.audit.codes import MEANINGS, ObjectKind
 
 _APPLICATION_SERVER: Final = "4"
 _MACHINE_NAME, _IP_ADDRESS = "1", "2"
-_PERSON, _SYSTEM_OBJECT, _OTHER = "1", "2", "4"
+_PERSON, _SYSTEM_OBJECT = "1", "2"
 _REPORT, _JOB, _PATIENT, _SECURITY_USER, _SECURITY_RESOURCE = "3", "20", "1", "11", "13"
 _STUDY_UID: Final = ("110180", "DCM", "Study Instance UID")
 # What is no study has no code of the standard's own: these are radbus's.
@@ -73,7 +74,7 @@ def _add_participant(message: ET.Element, participant: AuditParticipant) -> None
     address = participant["address"]
     if address:
         said["NetworkAccessPointID"] = address
-        said["NetworkAccessPointTypeCode"] = _IP_ADDRESS if participant["is_requestor"] else _MACHINE_NAME
+        said["NetworkAccessPointTypeCode"] = _IP_ADDRESS if _is_ip_address(address) else _MACHINE_NAME
     element = ET.SubElement(message, "ActiveParticipant", said)
     ET.SubElement(element, "RoleIDCode", _coded(participant["role"]))
 
@@ -97,6 +98,14 @@ def _add_object(message: ET.Element, each: AuditObject) -> None:
         {"csd-code": code, "codeSystemName": scheme, "originalText": meaning},
     )
     ET.SubElement(element, "ParticipantObjectName").text = kind.value  # required, and nobody's name
+
+
+def _is_ip_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _coded(code: str) -> dict[str, str]:
