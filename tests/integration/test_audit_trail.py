@@ -15,11 +15,13 @@ import pytest
 from radbus_cli.__main__ import app
 from radbus_cli.database import with_documents
 from radbus_cli.tokens import create_in
+from radbus_contracts.topology import ROUTER_SERIES_COMPLETED
 from radbus_runtime.audit.access import Access
 from radbus_runtime.audit.codes import READ, ObjectKind
 from radbus_runtime.audit.events import Asked
 from radbus_runtime.audit.trail import AUDIT_INDEXES, AuditTrail
 from radbus_runtime.auth.principal import Principal
+from radbus_runtime.declare import declare_topology
 from radbus_storage.documents import Document, Documents
 from radbus_storage.records import AUDIT
 from radbus_testing.programs import service_running
@@ -33,6 +35,7 @@ ASKED = Asked("GET", "/results/{uid}", 200, "192.0.2.7")
 @pytest.fixture
 def radbus_command(stack, monkeypatch) -> Callable[..., str]:
     """Run a command on this stack and return what it prints."""
+    monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.setenv("RADBUS_STACK_ROOT", str(stack.layout.root))
     monkeypatch.setenv("RADBUS_STACK_BASE_PORT", str(stack.layout.base_port))
 
@@ -147,8 +150,6 @@ def test_the_trail_is_listed_by_uid_user_outcome_and_age_and_that_is_recorded(
 async def bury(url: str, letter: str) -> None:
     connection = await aio_pika.connect(url)
     async with connection, connection.channel() as channel:
-        queue = await channel.declare_queue(
-            "router.series-completed.dead", durable=True, arguments={"x-queue-type": "quorum"}
-        )
+        await declare_topology(channel)
         body = json.dumps({"id": letter, "type": "t", "subject": "1.2.3"}).encode()
-        await channel.default_exchange.publish(aio_pika.Message(body, message_id=letter), queue.name)
+        await channel.default_exchange.publish(aio_pika.Message(body, message_id=letter), ROUTER_SERIES_COMPLETED.dead)
