@@ -140,6 +140,13 @@ def test_credentials_that_nobody_has_are_a_failed_authentication_in_which_they_a
     assert digest("of-nobody")[:8] not in str(event)
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_first_failed_authentication_is_a_minor_failure_whichever_status_its_contract_has(status):
+    event = event_of_access("test", Access(READ), Asked("GET", "/v1/ping", status, "192.0.2.7"))
+
+    assert (event["event"]["id"], event["event"]["outcome"]) == ("110114", Outcome.MINOR_FAILURE)
+
+
 def test_a_flood_of_failed_authentications_is_one_event_until_its_minute_is_over(make_client, events):
     with make_client() as client:
         for _ in range(50):

@@ -51,6 +51,8 @@ def event_of_access(service: str, access: Access, asked: Asked) -> AuditRecord:
     if who is None:
         kind = AUTHENTICATE  # that failed, whatever was to come after it
     outcome = outcome_of(asked.status) if access.outcome is None else access.outcome
+    if who is None and outcome is Outcome.SERIOUS_FAILURE:
+        outcome = Outcome.MINOR_FAILURE  # a first failed authentication, whichever status its contract has
     record = _event(service, kind, outcome, institution=who.institution if who else None, objects=access.objects)
     record["participants"].insert(0, _requestor(kind, who, asked.address))
     record["request"] = {"method": asked.method, "route": asked.route, "status": asked.status}
