@@ -52,6 +52,13 @@ def radbus() -> Iterator[LocalStack]:
         environment.setenv("RADBUS_HTTP_HEAD_S", "5")
         environment.setenv("RADBUS_QUIET_S", "2")
         environment.setenv("RADBUS_STUDY_QUIET_S", "2")
+        # Of what is temporary and what is said in detail, tests look for what should not be there.
+        spool = TEST_ROOT.with_name(f"{TEST_ROOT.name}-spool")
+        shutil.rmtree(spool, ignore_errors=True)
+        spool.mkdir(parents=True)
+        environment.setenv("RADBUS_SPOOL_DIR", str(spool))
+        environment.setenv("RADBUS_SCRATCH_DIR", str(spool))
+        environment.setenv("RADBUS_LOG_LEVEL", "DEBUG")
         yield from _running(services=True, machines_dir=machines)
 
 

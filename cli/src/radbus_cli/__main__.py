@@ -7,7 +7,7 @@ import sys
 import typer
 from radbus_contracts.errors import RadbusError
 
-from radbus_cli import dead, events, jobs, tokens, users
+from radbus_cli import dead, events, jobs, tokens, trail, users
 from radbus_cli.audit import audit
 from radbus_cli.demo import demo
 from radbus_cli.doctor import doctor
@@ -26,6 +26,7 @@ app.add_typer(dead.app, name="dead")
 app.add_typer(events.app, name="events")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(users.app, name="users")
+app.add_typer(trail.app, name="trail")
 app.add_typer(use_cases, name="use-cases")
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,15 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from radbus_contracts.errors import PermanentError
+from radbus_runtime.audit.codes import CHANGE_JOB, DELETE_JOB, READ_JOB, Kind, ObjectKind
 from rich.markup import escape
 from rich.table import Table
 
 from radbus_cli.console import Json, console, errors, print_json, printable
+from radbus_cli.database import in_database
 from radbus_cli.dead_letters import DeadLetter, Wanted, body_of, plain, replays_of
 from radbus_cli.filters import NotSureError, Yes, duration_of
 from radbus_cli.target import Target
 
 if TYPE_CHECKING:
+    from radbus_storage.documents import Documents
+
     from radbus_cli.dead_queues import DeadQueues, Found
 
 Act = Callable[["DeadQueues", "Found"], Awaitable[None]]
@@ -113,7 +116,7 @@ def show(
             }
         )
 
-    letters, _ = asyncio.run(_find(look, keep))
+    letters, _ = _recorded(look, keep, READ_JOB)
     _expect_some(letters, look)
     if as_json:
         print_json({"dead_letters": shown})
@@ -141,13 +144,15 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Put dead letters back into their queues, as new and with their history; several need --yes."""
-    by = f"{_user()}@{socket.gethostname()}"
+    from radbus_runtime.audit.operators import operator
+
+    by = f"{operator()}@{socket.gethostname()}"
     wanted = Wanted(letter_id, reason, older_than, newer_than)
 
     async def again(queues: DeadQueues, found: Found) -> None:
         await queues.replay(found, by=by)
 
-    done = _do(_look(queue, limit, wanted), again, is_sure=yes, alone_is_sure=letter_id is not None)
+    done = _do(_look(queue, limit, wanted), again, CHANGE_JOB, is_sure=yes, alone_is_sure=letter_id is not None)
     _tell("replayed", done, as_json=as_json)
 
 
@@ -169,7 +174,7 @@ def drop(
     async def out(queues: DeadQueues, found: Found) -> None:
         await queues.drop(found)
 
-    done = _do(_look(queue, limit, wanted), out, is_sure=yes, alone_is_sure=False)
+    done = _do(_look(queue, limit, wanted), out, DELETE_JOB, is_sure=yes, alone_is_sure=False)
     _tell("dropped", done, as_json=as_json)
 
 
@@ -181,23 +186,52 @@ def _look(queue: str | None, limit: int, wanted: Wanted) -> _Look:
     return _Look(environment["RADBUS_AMQP_URL"], names, queue is not None, wanted, limit)
 
 
-def _do(look: _Look, act: Act, *, is_sure: bool, alone_is_sure: bool) -> list[DeadLetter]:
+def _do(look: _Look, act: Act, kind: Kind, *, is_sure: bool, alone_is_sure: bool) -> list[DeadLetter]:
     if not is_sure:
         meant, _ = asyncio.run(_find(look))
         _expect_some(meant, look)
         if meant and not (alone_is_sure and len(meant) == 1):
             raise NotSureError(f"{len(meant)} dead letters are meant: look at them with `list`, then add --yes")
-    done, unseen = asyncio.run(_find(look, act))
+    done, unseen = _recorded(look, act, kind)
     _expect_some(done, look)
     _say_unseen(unseen)
     return done
 
 
-async def _find(look: _Look, act: Act | None = None) -> tuple[list[DeadLetter], dict[str, int]]:
+def _recorded(look: _Look, act: Act, kind: Kind) -> tuple[list[DeadLetter], dict[str, int]]:
+    """Do something with each letter that is meant, as an event of the audit trail; without MongoDB nothing is done."""
+    from radbus_runtime.audit.operators import record_operator
+
+    found: list[DeadLetter] = []
+
+    async def work(documents: Documents) -> dict[str, int]:
+        await documents.ping()
+        try:
+            _, unseen = await _find(look, act, found)
+        finally:
+            if found:
+                await record_operator(documents, kind, [each for one in found for each in _named(one)])
+        return unseen
+
+    return found, in_database(work)
+
+
+def _named(letter: DeadLetter) -> Iterator[tuple[ObjectKind, str]]:
+    """Name a letter and what it is about, but for what is no id: a message may hold anything."""
+    from radbus_runtime.http import id_for_log
+
+    yield ObjectKind.MESSAGE, letter.id if letter.id.startswith("sha256:") else id_for_log(letter.id)
+    if letter.subject and id_for_log(letter.subject) == letter.subject:
+        yield ObjectKind.UID, letter.subject
+
+
+async def _find(
+    look: _Look, act: Act | None = None, found: list[DeadLetter] | None = None
+) -> tuple[list[DeadLetter], dict[str, int]]:
     """Return the letters that are meant, after doing something with each; and how many were not looked at."""
     from radbus_cli.dead_queues import DeadQueues
 
-    found: list[DeadLetter] = []
+    found = [] if found is None else found
     now = datetime.now(UTC)
     async with DeadQueues.of(look.url) as queues:
         for name in look.queues:
@@ -239,10 +273,3 @@ def _age(letter: DeadLetter, now: datetime) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size}{unit}"
     return f"{seconds}s"
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return "unknown"

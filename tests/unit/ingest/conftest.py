@@ -325,7 +325,7 @@ def make_ingest() -> Callable[..., Ingest]:
         routes = IntakeRoutes(
             receiver,
             bodies,
-            requires=lambda _: _authenticate,
+            requires=lambda *_: _authenticate,
             gate=gate,
             count=stores.count,
             dicomweb_url="https://pacs.example/dicomweb/",
@@ -334,7 +334,7 @@ def make_ingest() -> Callable[..., Ingest]:
         api.include_router(routes.router())
         starter = RunStarter(stores, runs, teller=Teller("ingest"), send_soon=lambda _, __: None)
         by_secret = _by_secret(callers_models)
-        run_routes = RunRoutes(starter, bodies, models=MODELS, requires=lambda _: by_secret, gate=gate)
+        run_routes = RunRoutes(starter, bodies, models=MODELS, requires=lambda *_: by_secret, gate=gate)
         api.include_router(run_routes.router())
         return Ingest(api, stores, room, runs, told, Admission(watch, backlog, machine))
 

@@ -134,6 +134,18 @@ def unexpected(request: Request) -> JSONResponse:
             return JSONResponse({"success": False, "message": _UNEXPECTED}, status_code=500)
 
 
+async def unavailable(request: Request, error: TransientError) -> Response:
+    """Answer for a store that is away, in the words of the route's contract, where no handler can do it any more."""
+    match request.scope.get("route"):
+        case InnerEyeRoute():
+            return UNAVAILABLE.answer()
+        case DetailRoute():
+            return _detail(error)
+        case _:
+            answer: Response = await request.app.exception_handlers[TransientError](request, error)
+            return answer
+
+
 def _detail(error: RadbusError | RequestValidationError | HTTPException) -> JSONResponse:
     status, text, headers = 400, str(error), None
     match error:

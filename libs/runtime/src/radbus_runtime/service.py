@@ -21,6 +21,9 @@ from radbus_storage.documents import Collection, Documents, Index
 from radbus_storage.objects import ObjectStore
 from starlette.types import ASGIApp
 
+from radbus_runtime.audit.codes import START, STOP
+from radbus_runtime.audit.middleware import audited
+from radbus_runtime.audit.trail import AUDIT_INDEXES, AuditTrail
 from radbus_runtime.bus import Bus
 from radbus_runtime.health import Check, answers, health_routes
 from radbus_runtime.http_protocol import BoundedHttpProtocol
@@ -29,6 +32,8 @@ from radbus_runtime.settings import ServiceSettings, load
 from radbus_runtime.tracing import configure_traces
 
 log = structlog.get_logger(__name__)
+
+_STOP_RECORDED_WITHIN_S = 3.0
 
 Loop = Callable[[], Awaitable[None]]
 S = TypeVar("S", bound=ServiceSettings)
@@ -50,9 +55,12 @@ class Service:
     notes: Mapping[str, Check] = field(default_factory=dict)
     drain: Sequence[Loop] = ()
     _started: bool = False
+    _trail: AuditTrail = field(init=False)
 
     def __post_init__(self) -> None:
-        """Add the health routes."""
+        """Add the audit trail and the health routes."""
+        self._trail = AuditTrail(self.documents, self.name)
+        self.api.user_middleware.append(audited(self._trail))
         own: dict[str, Check] = {
             "started": self._check_started,
             "rabbitmq": self.bus.check,
@@ -74,7 +82,7 @@ class Service:
         self._started = True
         log.info("service.started", port=self.settings.http_port)
         async with asyncio.TaskGroup() as loops:
-            for loop in (self.bus.keep_declared, *self.loops):
+            for loop in (self.bus.keep_declared, self._trail.run, *self.loops):
                 loops.create_task(_run(loop))
 
     async def end(self, work: asyncio.Task[None]) -> None:
@@ -86,6 +94,7 @@ class Service:
         work.cancel()
         await asyncio.wait([work], timeout=5)
         await self.bus.stop()
+        await self._record_stop()
         self.documents.close()
         if self.objects is not None:
             self.objects.close()
@@ -97,8 +106,9 @@ class Service:
             try:
                 if self.objects is not None:
                     await self.objects.ensure_bucket()
-                for collection, indexes in self.indexes:
+                for collection, indexes in (*self.indexes, (self._trail.collection, AUDIT_INDEXES)):
                     await collection.ensure_indexes(indexes)
+                await self._trail.record_service(START)
             except TransientError as error:
                 if asyncio.get_running_loop().time() > deadline:
                     raise
@@ -106,6 +116,14 @@ class Service:
                 await asyncio.sleep(1)
             else:
                 return
+
+    async def _record_stop(self) -> None:
+        try:
+            async with asyncio.timeout(_STOP_RECORDED_WITHIN_S):
+                await self._trail.close()
+                await self._trail.record_service(STOP)
+        except (TransientError, TimeoutError) as error:
+            log.warning("audit.stop_not_recorded", exc_info=error)
 
     async def _check_started(self) -> str | None:
         return None if self._started else "starting or stopping"

@@ -67,6 +67,11 @@ class Collection:
         with _translated(self.name):
             await self._inner.insert_one(document)
 
+    async def insert_many(self, documents: Sequence[Document]) -> None:
+        """Write new documents with one call; when it fails, some may be there."""
+        with _translated(self.name):
+            await self._inner.insert_many(documents, ordered=False)
+
     async def update(self, where: Filter, change: Change, *, upsert: bool = False) -> bool:
         """Change one document atomically; say whether there was one that `where` holds for (or one was made)."""
         with _translated(self.name):

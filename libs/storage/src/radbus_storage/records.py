@@ -20,6 +20,7 @@ INFERENCES: Final = "inferences"  # results
 CASES: Final = "cases"  # results
 TOKENS: Final = "tokens"  # the operator's command; every service writes when one was last used
 USERS: Final = "users"  # the operator's command
+AUDIT: Final = "audit"  # every service and the operator's commands add to it; nobody changes it
 
 
 class InstanceRecord(TypedDict):
@@ -258,3 +259,59 @@ class UserRecord(TypedDict):
     models: list[str]
     rate_limit: str | None
     created_at: datetime
+
+
+class AuditEvent(TypedDict):
+    """What happened, in codes of DICOM (PS3.15 A.5)."""
+
+    id: str
+    type: str | None
+    action: str  # C | R | U | D | E
+    outcome: int  # 0 | 4 | 8 | 12
+
+
+class AuditParticipant(TypedDict):
+    """Who took part, and from where."""
+
+    user: str
+    alternative_user: str | None  # which credentials: token:<id>, user:<name>, oidc:<subject>
+    is_requestor: bool
+    address: str | None
+    role: str
+
+
+class AuditSource(TypedDict):
+    """Who says so."""
+
+    service: str
+    replica: str
+
+
+class AuditObject(TypedDict):
+    """What it was about; `uid` is never a patient's id."""
+
+    kind: str
+    uid: str
+
+
+class AuditRequest(TypedDict):
+    """The request, by its route and never by its address."""
+
+    method: str
+    route: str
+    status: int
+
+
+class AuditRecord(TypedDict):
+    """`audit`: one event; never changed, and removed only when its own time is over. `_id` begins with the time."""
+
+    _id: str
+    at: datetime
+    institution: str | None  # none where nobody is known, or it is of no institution
+    event: AuditEvent
+    participants: list[AuditParticipant]  # the requestor first
+    source: AuditSource
+    objects: list[AuditObject]  # at most 100
+    object_count: int  # of all
+    repeats: int  # how many alike it stands for
+    request: AuditRequest | None

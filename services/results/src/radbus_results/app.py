@@ -14,6 +14,7 @@ from radbus_contracts.facts import (
     SeriesCompletedV1,
     SeriesUnroutedV1,
 )
+from radbus_runtime.audit.access import current_access
 from radbus_runtime.auth.authenticator import Authenticator
 from radbus_runtime.auth.login import login_routes
 from radbus_runtime.bus import Bus
@@ -58,6 +59,7 @@ def create_app(settings: ResultsSettings) -> Service:
     _subscribe(bus, recorder)
 
     def sign(key: str) -> str:
+        current_access().hands_out()
         return objects.presign(key, lifetime_s=settings.url_lifetime_s)
 
     archives = SeriesArchives(documents[records.INSTANCES], objects, _archive_limits(settings))

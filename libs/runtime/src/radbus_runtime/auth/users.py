@@ -15,6 +15,7 @@ from radbus_contracts.errors import PermanentError
 from radbus_storage.documents import Collection, Document
 from radbus_storage.errors import StoreRefusedError
 
+from radbus_runtime.audit.access import current_access
 from radbus_runtime.auth.principal import ForbiddenError, Principal, UnauthenticatedError
 from radbus_runtime.auth.rights import principal_of
 from radbus_runtime.auth.signed import InvalidJwtError, unverified_claims, verified_claims
@@ -67,9 +68,12 @@ class Users:
             raise UnauthenticatedError(_REFUSAL) from error
         if user is None:
             raise UnauthenticatedError(_REFUSAL)
+        access = current_access()
+        access.principal = principal_of(user, name=user["_id"], caller=f"user:{user['_id']}")
         if user["issuer"] not in (None, claims["iss"]):
             log.info("login.refused", reason="issuer", user=user["_id"])
             raise ForbiddenError("This user may not log in with a JWT of this issuer.")
+        access.admitted = True
         log.info("user.logged_in", user=user["_id"], institution=user["institution"])
         return self._access_token(user, self._access_key)
 

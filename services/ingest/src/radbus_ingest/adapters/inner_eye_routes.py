@@ -7,6 +7,8 @@ from itertools import product
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
+from radbus_runtime.audit.access import current_access
+from radbus_runtime.audit.codes import AUTHENTICATE, IMPORT, LOOK_UP, ObjectKind
 from radbus_runtime.auth.principal import AccessScope, Requires
 from radbus_runtime.dialects import NOT_FOUND, UNAVAILABLE, InnerEyeError, InnerEyeRoute
 
@@ -41,8 +43,9 @@ class RunRoutes:
         self._starter = starter
         self._bodies = bodies
         self._models = models
-        self._may_store = requires(AccessScope.STORE)
-        self._may_read = requires(AccessScope.READ)
+        self._may_store = requires(AccessScope.STORE, IMPORT)
+        self._may_ping = requires(AccessScope.READ, AUTHENTICATE)
+        self._may_list = requires(AccessScope.READ, LOOK_UP)
         self._gate = gate
 
     def router(self) -> APIRouter:
@@ -92,12 +95,12 @@ class RunRoutes:
 
     async def ping_as(self, request: Request) -> Response:
         """Say that the service is up and the credentials are good."""
-        await self._may_read(request)
+        await self._may_ping(request)
         return Response(media_type="text/html")
 
     async def models(self, request: Request) -> list[ModelAnswer]:
         """List the models that are the caller's."""
-        principal = await self._may_read(request)
+        principal = await self._may_list(request)
         return [
             ModelAnswer(
                 id=each.id,
@@ -135,9 +138,11 @@ class RunRoutes:
             spool = await self._body(request)
             try:
                 upload = Upload(principal.institution, model, spool.sha256, spool.size_bytes)
-                return await self._starter.start(upload, spool)
+                run_id = await self._starter.start(upload, spool)
             finally:
                 spool.close()
+        current_access().about(ObjectKind.RUN, [run_id])
+        return run_id
 
     async def _body(self, request: Request) -> Spool:
         try:

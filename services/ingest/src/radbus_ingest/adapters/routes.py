@@ -7,6 +7,8 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from radbus_contracts.facts import Dialect, Source
+from radbus_runtime.audit.access import current_access
+from radbus_runtime.audit.codes import STORE, ObjectKind, Outcome
 from radbus_runtime.auth.principal import AccessScope, Requires
 
 from radbus_ingest.adapters.bodies import BodyKind, BodyReader, body_kind
@@ -37,7 +39,7 @@ class IntakeRoutes:
     ) -> None:
         self._receiver = receiver
         self._bodies = bodies
-        self._authenticate = requires(AccessScope.STORE)
+        self._authenticate = requires(AccessScope.STORE, STORE)
         self._gate = gate
         self._count = count
         self._dicomweb_url = dicomweb_url
@@ -107,7 +109,9 @@ class IntakeRoutes:
 
     async def _receive(self, request: Request, arrival: Arrival, kind: BodyKind) -> Receipt:
         async with self._gate.admitted(arrival.institution, arrival.source.names):
-            return await self._receiver.receive(arrival, self._bodies.parts(request, kind))
+            receipt = await self._receiver.receive(arrival, self._bodies.parts(request, kind))
+        _note(receipt)
+        return receipt
 
     async def _arrival(self, request: Request, dialect: Dialect, study_instance_uid: str | None = None) -> Arrival:
         principal = await self._authenticate(request)
@@ -122,6 +126,16 @@ class IntakeRoutes:
 
     def _base_url(self, request: Request) -> str:
         return (self._dicomweb_url or str(request.base_url)).rstrip("/")
+
+
+def _note(receipt: Receipt) -> None:
+    """Say for the audit trail what was taken."""
+    access, taken = current_access(), [stored.instance for stored in receipt.stored]
+    access.about(ObjectKind.STUDY, (each.study_instance_uid for each in taken))
+    access.about(ObjectKind.SERIES, (each.series_instance_uid for each in taken))
+    access.about(ObjectKind.INSTANCE, (each.sop_instance_uid for each in taken))
+    if taken and receipt.refused:
+        access.outcome = Outcome.MINOR_FAILURE
 
 
 def _stow_kind(request: Request, study_instance_uid: str | None) -> BodyKind:

@@ -13,6 +13,8 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from radbus_contracts.facts import TriageStatus
+from radbus_runtime.audit.access import current_access
+from radbus_runtime.audit.codes import QUERY, READ, ObjectKind
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
 from radbus_runtime.cursors import CURSOR_CHARACTERS, cursor_of, in_utc, place_of
 from radbus_runtime.documented import RefusalBody, refusal
@@ -117,6 +119,7 @@ class InferencesReader:
     async def _bodies(
         self, principal: Principal, inferences: list[Inference], *, with_files: bool
     ) -> list[InferenceBody]:
+        note(inferences)
         series = [uid for each in inferences for uid in each.series_instance_uids] if with_files else []
         archives = await self._archives.keys(principal.institution, series)
         return await rendered(
@@ -124,10 +127,18 @@ class InferencesReader:
         )
 
 
+def note(inferences: Iterable[Inference]) -> None:
+    """Say for the audit trail which inferences are reached, and of what."""
+    access, reached = current_access(), list(inferences)
+    access.about(ObjectKind.STUDY, (each.study_instance_uid for each in reached))
+    access.about(ObjectKind.SERIES, (uid for each in reached for uid in each.series_instance_uids))
+    access.about(ObjectKind.INFERENCE, (each.id for each in reached))
+
+
 def inference_routes(reader: InferencesReader, requires: Requires) -> APIRouter:
     """Make the routes of radbus's own inference API."""
     router = APIRouter(tags=["inferences"], responses={**REFUSALS, 503: PENDING})
-    caller = Depends(requires(AccessScope.READ))
+    lister, reader_of_one = (Depends(requires(AccessScope.READ, kind)) for kind in (QUERY, READ))
 
     @router.get(
         "/inferences",
@@ -138,7 +149,7 @@ def inference_routes(reader: InferencesReader, requires: Requires) -> APIRouter:
         request: Request,
         response: Response,
         query: Annotated[InferenceQuery, Query()],
-        principal: Principal = caller,
+        principal: Principal = lister,
     ) -> list[InferenceBody]:
         started = time.monotonic()
         page, cursor = await reader.page(principal, query)
@@ -154,7 +165,7 @@ def inference_routes(reader: InferencesReader, requires: Requires) -> APIRouter:
         summary="One result, with archives of its series.",
     )
     async def inference(
-        inference_id: Annotated[str, Path(max_length=_ID_CHARACTERS)], principal: Principal = caller
+        inference_id: Annotated[str, Path(max_length=_ID_CHARACTERS)], principal: Principal = reader_of_one
     ) -> InferenceBody | JSONResponse:
         started = time.monotonic()
         body = await reader.one(principal, inference_id)

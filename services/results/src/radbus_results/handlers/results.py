@@ -12,6 +12,8 @@ from fastapi import APIRouter, Depends, Header, Path
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from radbus_contracts.errors import TransientError
+from radbus_runtime.audit.access import current_access
+from radbus_runtime.audit.codes import READ, ObjectKind, Outcome
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
 from radbus_runtime.documented import Answers, RefusalBody, refusal
 from radbus_runtime.http import id_for_log
@@ -101,6 +103,7 @@ class ResultsReader:
         if found is None:
             message = f"Resource with {UidKind.SERIES.value} {uid} is not yet uploaded!"
             return 404, RefusalBody(message=message)
+        _note(found)
         conclusion = conclude(await self._standings(institution, found))
         match conclusion:
             case Shown():
@@ -177,6 +180,15 @@ class ResultsReader:
         return round((waiting.ended + sum(running)) / waiting.total, 3)
 
 
+def _note(found: Found) -> None:
+    """Say for the audit trail what is reached."""
+    access = current_access()
+    access.about(ObjectKind.STUDY, [found.study_instance_uid])
+    access.about(ObjectKind.SERIES, (member.case.series_instance_uid for member in found.series))
+    if found.kind is UidKind.INSTANCE:
+        access.about(ObjectKind.INSTANCE, [found.uid])
+
+
 def _member(series: SeriesIntake | None, case: Case | None) -> Member:
     if series is None:
         if case is None:
@@ -189,7 +201,7 @@ def _member(series: SeriesIntake | None, case: Case | None) -> Member:
 def result_routes(reader: ResultsReader, requires: Requires) -> APIRouter:
     """Make the routes of the results API."""
     router = APIRouter(tags=["results"])
-    caller = Depends(requires(AccessScope.READ))
+    caller = Depends(requires(AccessScope.READ, READ))
 
     @router.get("/results/{uid}", responses=ANSWERS, summary="The result of a series, an instance's series or a study.")
     @router.get("/results/v2/{uid}", responses=ANSWERS, summary="The same, by its other address.")
@@ -201,6 +213,8 @@ def result_routes(reader: ResultsReader, requires: Requires) -> APIRouter:
         started = time.monotonic()
         principal.require_source(source)
         status, body = await reader.answer(principal, uid)
+        if not isinstance(body, RefusalBody):
+            current_access().outcome = Outcome.SUCCESS  # that a job failed was told, and telling it did not fail
         duration_s = round(time.monotonic() - started, 4)
         log.info("results.answered", uid=id_for_log(uid), status=status, duration_s=duration_s)
         return JSONResponse(body.model_dump(mode="json", exclude_none=True), status_code=status)

@@ -9,6 +9,8 @@ import structlog
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
+from radbus_runtime.audit.access import current_access
+from radbus_runtime.audit.codes import COMPUTE, ObjectKind
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
 from radbus_runtime.bodies import BodyError, small_body
 from radbus_runtime.documented import REFUSALS, Answers, RefusalBody, refusal
@@ -67,7 +69,7 @@ _OPERATION: Final = {
 def compute_routes(requests: ComputeRequests, requires: Requires) -> APIRouter:
     """Make the routes."""
     router = APIRouter(tags=["results"])
-    caller = Depends(requires(AccessScope.COMPUTE))
+    caller = Depends(requires(AccessScope.COMPUTE, COMPUTE))
 
     @router.get("/compute/{uid}", responses=_ANSWERS, openapi_extra=_OPERATION, summary="Ask for computation.")
     @router.post("/compute/{uid}", responses=_ANSWERS, openapi_extra=_OPERATION, summary="Ask for computation.")
@@ -81,6 +83,8 @@ def compute_routes(requests: ComputeRequests, requires: Requires) -> APIRouter:
         else:
             answer = await requests.rerun(principal.institution, uid, asked.rerun)
             status, body = _rerun_answer(uid, answer)
+        if isinstance(answer, Pushed):
+            current_access().about(ObjectKind.JOB, answer.job_ids)
         log.info(
             "compute.answered",
             uid=id_for_log(uid),
