@@ -104,7 +104,9 @@ class Plan:
 
     @property
     def archive_prefixes(self) -> tuple[str, ...]:
-        """The beginnings of the keys of archives of these series."""
+        """The beginnings of the keys of archives: those made of these series, or the zip that a run came with."""
+        if self.order.kind is Kind.RUN:
+            return (f"{self.order.institution}/runs/{self.order.subject_uid}/",)
         return tuple(f"{self.order.institution}/archives/{uid}/" for uid in self.series)
 
     def derived_prefix(self, job_id: str) -> str:

@@ -9,10 +9,17 @@ from radbus_storage import records
 from radbus_storage.documents import Document, Documents
 
 from radbus_runtime.retention.erasing import Objects
-from radbus_runtime.retention.order import Order, Plan, What
+from radbus_runtime.retention.order import Kind, Plan, What
 from radbus_runtime.retention.reading import below
 
 _LISTED: Final = 100_000
+_COUNTED: Final = (
+    (records.SERIES, "series_instance_uid"),
+    (records.CASES, "series_instance_uid"),
+    (records.ROUTINGS, "subject_uid"),
+    (records.JOBS, "series_instance_uids"),
+    (records.INFERENCES, "series_instance_uids"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +46,14 @@ async def preview(documents: Documents, objects: Objects, plan: Plan) -> Preview
         entry for job in plan.jobs for entry in await objects.entries(plan.derived_prefix(job.job_id), limit=_LISTED)
     ]
     count = 0
-    if What.RECORDS in order.what:
+    if What.RECORDS in order.what and order.kind is Kind.RUN:
+        count += 1 + len(plan.jobs)
+    elif What.RECORDS in order.what:
         of_study = {**own, "study_instance_uid": order.study_instance_uid}
-        for name in (records.SERIES, records.CASES, records.ROUTINGS, records.JOBS, records.INFERENCES):
-            count += await documents[name].count(of_study | _of_series(order, name))
+        for name, field in _COUNTED:
+            of_series = {field: order.subject_uid} if order.kind is Kind.SERIES else {}
+            count += await documents[name].count(of_study | of_series)
+    if What.RECORDS in order.what:
         for job in plan.jobs:
             count += await documents[records.OUTCOMES].count({**own, "_id": below(job.job_id)})
     return Preview(
@@ -66,17 +77,3 @@ async def _stored(documents: Documents, plan: Plan) -> tuple[int, int]:
     pipeline = [{"$match": where}, {"$group": {"_id": None, "count": {"$sum": 1}, "bytes": {"$sum": "$size_bytes"}}}]
     found = await documents[records.INSTANCES].aggregate(pipeline, limit=1)
     return (found[0]["count"], found[0]["bytes"]) if found else (0, 0)
-
-
-def _of_series(order: Order, name: str) -> Document:
-    if order.kind.value != "series":
-        return {}
-    field = {records.ROUTINGS: "subject_uid", records.JOBS: "series_instance_uids"}.get(name)
-    return {field or _OWN[name]: order.subject_uid}
-
-
-_OWN: Final = {
-    records.SERIES: "series_instance_uid",
-    records.CASES: "series_instance_uid",
-    records.INFERENCES: "series_instance_uids",
-}
