@@ -6,7 +6,7 @@ import time
 from typing import Final, Protocol
 
 import structlog
-from radbus_contracts.errors import PermanentError, TransientError
+from radbus_contracts.errors import RadbusError, TransientError
 from radbus_contracts.facts import InferencePurgedV1, StudyPurgedV1
 from radbus_contracts.identity import event_id
 from radbus_contracts.topology import INFERENCE_PURGED, STUDY_PURGED
@@ -71,11 +71,12 @@ class Purger:
         started, order = time.monotonic(), claim.order
         try:
             state, why = await self._run(claim, order)
-        except (TransientError, PermanentError) as error:
+        except (RadbusError, LookupError, TypeError, ValueError) as error:  # the last: a record is not as it should be
             metrics.purge_failures.inc()
             log.warning("purge.failed", purge_id=claim.id, attempts=claim.record["attempts"], exc_info=error)
             again_s = min(_FAILED_AGAIN_LIMIT_S, _FAILED_AGAIN_S * 2 ** min(10, claim.record["attempts"] - 1))
-            await claim.let_go(again_s=again_s, why=str(error))
+            why = str(error) if isinstance(error, RadbusError) else f"it cannot be read ({type(error).__name__})"
+            await claim.let_go(again_s=again_s, why=why)
             return str(claim.record["state"])
         if why is not None:
             await claim.let_go(again_s=_BUSY_AGAIN_S, why=why)

@@ -8,7 +8,7 @@ from typing import Final
 from uuid import uuid4
 
 import structlog
-from radbus_contracts.errors import TransientError
+from radbus_contracts.errors import PermanentError, RadbusError
 from radbus_storage import records
 from radbus_storage.documents import NOW, Collection, Document, Documents, Index, after
 from radbus_storage.errors import AlreadyThereError
@@ -27,6 +27,7 @@ LOOK_INDEX: Final = Index((("look_at", 1),))
 """Of `studies` and `runs`: when something of one may be due."""
 _SWEEP: Final = "retention"
 _TURN_S: Final = 60.0
+_FAILED_AGAIN: Final = timedelta(days=1)
 _AGAIN: Final = timedelta(minutes=10)  # where something is under process, or is being purged
 
 
@@ -59,7 +60,7 @@ class RetentionSweep:
             await asyncio.sleep(self._every_s)
             try:
                 await self.sweep_once()
-            except TransientError as error:
+            except RadbusError as error:
                 log.warning("retention.sweep_failed", exc_info=error)
 
     async def sweep_once(self) -> None:
@@ -84,7 +85,12 @@ class RetentionSweep:
                 only={"institution": 1, "study_instance_uid": 1, "touches": 1},
             )
             for record in found:
-                look_at = await self._ask_for_due(kind, record, now)
+                try:
+                    look_at = await self._ask_for_due(kind, record, now)
+                except (PermanentError, LookupError, TypeError, ValueError) as error:
+                    # A record is not as it should be: it must not hold up the others.
+                    log.exception("retention.not_looked_at", record=record["_id"], exc_info=error)
+                    look_at = now + _FAILED_AGAIN
                 # What has been touched since is looked at again.
                 same = {"_id": record["_id"], "touches": record.get("touches"), **where}
                 await collection.update(same, {"$set": {"look_at": look_at}})
