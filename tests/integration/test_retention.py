@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import aio_pika
 import pytest
+import requests
 import yaml
 from radbus_contracts.facts import Dialect, Source
 from radbus_contracts.identity import inference_id, outcome_id, record_id
+from radbus_contracts.topology import EVENTS
 from radbus_ingest.adapters.records import BeingPurgedError, InstanceRecords, SeriesRecords, StudyRecords, Touch
 from radbus_results.adapters.cases import CASE_INDEXES
 from radbus_results.adapters.inferences import INFERENCE_INDEXES
@@ -28,7 +34,8 @@ from radbus_storage import records
 from radbus_storage.documents import Documents
 from radbus_storage.errors import StoreUnavailableError
 from radbus_storage.objects import ObjectEntry, ObjectStore
-from radbus_testing.programs import settings_of
+from radbus_testing.programs import service_running, settings_of
+from radbus_testing.waiting import until
 
 pytestmark = pytest.mark.stack
 
@@ -99,7 +106,6 @@ class Archive:
             await self.instance(study, series, f"{series}.{number}")
         job_ids = [str(uuid4()) for _ in use_cases]
         state = {"state": "complete", "touches": 1, "quiet_at": ended_at, "revision": 1, "outbox": []}
-        await self._add(records.STUDIES, record_id(self.institution, study), {**head, **state, "series_digest": "d"})
         named = {"series_instance_uid": series, "elements": {"PatientName": "MARKED"}, "all": {"PatientID": ["MARKED"]}}
         counted = {"instance_count": instances, "instances_digest": "d"}
         await self._add(records.SERIES, record_id(self.institution, series), {**head, **state, **named, **counted})
@@ -112,6 +118,8 @@ class Archive:
         await self._add(records.CASES, record_id(self.institution, series), {**head, **case})
         await self._add(records.WISHES, record_id(self.institution, study), {"institution": self.institution})
         await self.put(f"{self.institution}/archives/{series}/x.zip")
+        # Last, since it is what a sweep looks at.
+        await self._add(records.STUDIES, record_id(self.institution, study), {**head, **state, "series_digest": "d"})
         return study, series
 
     async def instance(self, study: str, series: str, uid: str) -> str:
@@ -598,3 +606,53 @@ async def test_no_collection_is_read_whole(site):
     await database.drop_collection("system.profile")
     scanned = {each["ns"].partition(".")[2] for each in whole} - {"system.profile"}
     assert scanned == set()
+
+
+async def test_the_service_erases_by_itself_what_is_due_tells_subscribers_and_counts_it(
+    site, environment, stack, tmp_path
+):
+    archive = site.archive()
+    await archive.study("qct")
+    path = tmp_path / "retention.yaml"
+    path.write_text(yaml.safe_dump({"institutions": {archive.institution: {"inputs_days": 30}}}))
+    keeping = {**environment, "RADBUS_RETENTION_FILE": str(path), "RADBUS_RETENTION_EVERY_S": "0.2"}
+    heard: list[dict[str, Any]] = []
+
+    async def listen(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+        heard.append(json.loads(message.body))
+
+    with service_running("results", keeping, port=stack.layout.port("results"), log=tmp_path / "results.log") as url:
+        connection = await aio_pika.connect(environment["RADBUS_AMQP_URL"])
+        async with connection:
+            channel = await connection.channel()
+            queue = await channel.declare_queue(exclusive=True)
+            await queue.bind(EVENTS, "study.purged.v1")
+            await queue.consume(listen, no_ack=True)
+            # It may have been looked at before there was a subscriber: one more is due from here on.
+            later, _ = await archive.study("qct")
+
+            async def told() -> dict[str, Any] | None:
+                return next((each for each in heard if each["subject"] == later), None)
+
+            event = await until(told, timeout_s=30, what="study.purged")
+        metrics = await asyncio.to_thread(lambda: requests.get(f"{url}/metrics", timeout=5).text)
+
+    assert event["data"]["by_policy"] is True
+    assert event["data"]["records"] is False
+    assert await site.documents[records.INSTANCES].count({"institution": archive.institution}) == 0
+    assert await site.documents[records.INFERENCES].count({"institution": archive.institution}) == 2
+    assert 'radbus_purged_total{what="instances"} 6.0' in metrics
+    assert "radbus_purge_oldest_overdue_seconds 0.0" in metrics
+
+
+def test_a_service_with_a_policy_that_does_not_hold_does_not_start(environment, tmp_path):
+    path = tmp_path / "retention.yaml"
+    path.write_text("default: {inputs_days: often}")
+    given = {**os.environ, **environment, "RADBUS_RETENTION_FILE": str(path)}
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "radbus_results"], env=given, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert ended.returncode == 1
+    assert "default.inputs_days: expected a whole number of days" in ended.stderr
