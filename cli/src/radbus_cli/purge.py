@@ -177,7 +177,7 @@ def _print_meant(meant: list[Meant], *, as_json: bool) -> None:
     if as_json:
         print_json({"would_erase": [each.document() for each in meant]})
         return
-    table = Table("what", "series", "instances", "jobs", "outputs", "records", "waits for")
+    table = _table("what", "series", "instances", "jobs", "outputs", "records", "waits for")
     for name, each, busy in (
         *((f"{each.order.kind.value} {each.order.subject_uid}", each.preview, each.busy) for each in meant),
         ("all", total, None),
@@ -195,13 +195,20 @@ def _print_purges(records: list[dict[str, Any]], *, as_json: bool) -> None:
     if not records:
         console.print("there are none")
         return
-    table = Table("id", "institution", "subject", "what", "state", "waits for", "erased", "by")
+    table = _table("id", "institution", "subject", "what", "state", "waits for", "erased", "by")
     for each in records:
         erased = " ".join(f"{count} {what}" for what, count in each["counts"].items())
         cells = (each["id"], each["institution"], f"{each['kind']} {each['subject_uid']}", " ".join(each["what"]))
         rest = (each["state"], each["waits_for"] or "", erased, each["by"])
         table.add_row(*(escape(cell) for cell in (*cells, *rest)))
     console.print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")  # a UID must be there whole
+    return table
 
 
 def _bytes(count: float) -> str:
