@@ -69,7 +69,6 @@ def purge(  # noqa: PLR0913 - its options
         return
     from radbus_cli.purging import Wanted
 
-    _log_to_stderr()
     if institution is None or not (study or series or run or older_than):
         raise typer.BadParameter("expected --institution, and --study, --series, --run or --older-than")
     wanted = Wanted(
@@ -83,6 +82,7 @@ def purge(  # noqa: PLR0913 - its options
         by=f"{_user()}@{socket.gethostname()}",
         reason=reason,
     )
+    _log_to_stderr()
     asyncio.run(_purge(wanted, dry_run=dry_run, yes=yes, as_json=as_json))
 
 
