@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -39,7 +39,9 @@ def _group() -> None:
 @app.command("list")
 def list_events(
     *,
-    since: Annotated[str | None, typer.Option(help="Only the last: 90s, 30m, 2h, 7d.")] = None,
+    since: Annotated[
+        timedelta | None, typer.Option(parser=duration_of, metavar="TIME", help="Only the last: 90s, 30m, 2h, 7d.")
+    ] = None,
     user: Annotated[str | None, typer.Option(help="Only what this token, user or operator did.")] = None,
     uid: Annotated[str | None, typer.Option(help="Only what was about this UID or id.")] = None,
     institution: Annotated[str | None, typer.Option(help="Only this institution's.")] = None,
@@ -49,8 +51,7 @@ def list_events(
     as_json: Json = False,
 ) -> None:
     """List audit events, oldest first; that they were read is an event as well."""
-    ago = duration_of(since)
-    where: dict[str, Any] = {"at": {"$gte": datetime.now(UTC) - ago}} if ago is not None else {}
+    where: dict[str, Any] = {"at": {"$gte": datetime.now(UTC) - since}} if since is not None else {}
     where |= {} if user is None else {"participants.user": user}
     where |= {} if uid is None else {"objects.uid": uid}
     where |= {} if institution is None else {"institution": institution}

@@ -106,8 +106,8 @@ def test_any_content_is_a_use_case_or_an_error_that_names_the_place(tmp_path_fac
         (b"title: x\nversion: " + b"9" * 5000, r"a valid int .*line 2"),
         (b"version: !!bool maybe", r"a valid bool .*line 1"),
         (b"version: 0x_", r"a valid int .*line 1"),
-        (soon_nested(9), "at most 200 keys"),
-        (b"".join(b"k%d: 1\n" % n for n in range(201)), "at most 200 keys"),
+        (soon_nested(9), "at most 1000 keys"),
+        (b"".join(b"k%d: 1\n" % n for n in range(1001)), "at most 1000 keys"),
         (b'title: "' + b"x" * 300_000 + b'"', "at most 262144 bytes"),
     ],
 )

@@ -135,6 +135,7 @@ class Stores:
         self.studies: list[Touch] = []
         self.completed: dict[tuple[str, str], int] = {}
         self.away: set[str] = set()
+        self.purged: set[str] = set()
         self.puts = 0
         self.is_full = False
         self.puts_until_away: int | None = None
@@ -170,6 +171,11 @@ class Stores:
             key[0] == institution and header.series_instance_uid == series_instance_uid
             for key, (_, header) in self.records.items()
         )
+
+    async def was_purged(self, institution: str, study_instance_uid: str, *, last_s: float) -> bool:
+        self.raise_if_away("records")
+        assert last_s >= 0
+        return study_instance_uid in self.purged
 
     async def completed_count(self, institution: str, series_instance_uid: str) -> int | None:
         return self.completed.get((institution, series_instance_uid))
@@ -312,6 +318,7 @@ def make_ingest() -> Callable[..., Ingest]:
             touch_study=stores.touch_study,
             count=stores.count,
             completed_count=stores.completed_count,
+            was_purged=stores.was_purged,
             complete_soon=lambda: None,
         )
         receiver = Receiver(

@@ -502,3 +502,20 @@ async def test_what_all_zips_of_a_request_become_is_counted_together(
     assert answer.status == 200
     assert "at most 500000 bytes in one request" in answer.json["messages"]["z2"]["message"]
     assert answer.json["messages"]["good"]["created"] is True
+
+
+async def test_what_came_in_while_its_study_was_purged_is_not_accepted(
+    ingest: Any, make_instance: Make, multipart: Make
+) -> None:
+    body = multipart(("a", make_instance(1)))
+    first = await ingest.post("/upload", body, FORM)
+    ingest.stores.completed[("hospital", "1.2.3.4")] = 1
+    ingest.stores.purged.add("1.2.3")
+
+    again = await ingest.post("/upload", body, FORM)  # the same bytes, of which nothing may be there any more
+    other = await ingest.post("/upload", multipart(("b", make_instance(2))), FORM)
+
+    assert first.status == 200
+    assert (again.status, other.status) == (503, 503)
+    assert "was being purged; please send it again" in again.json["messages"]["a"]["message"]
+    assert int(other.headers["retry-after"]) > 0

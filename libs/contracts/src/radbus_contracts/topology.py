@@ -46,6 +46,8 @@ JOB_RETRIED = Fact(facts.JobRetriedV1, "job.retried.v1")
 INFERENCE_COMPLETED = Fact(facts.InferenceCompletedV1, "inference.completed.v1")  # + .<use case>.<triage>
 INFERENCE_FAILED = Fact(facts.InferenceFailedV1, "inference.failed.v1")
 FEEDBACK_RECORDED = Fact(facts.FeedbackRecordedV1, "feedback.recorded.v1")
+STUDY_PURGED = Fact(facts.StudyPurgedV1, "study.purged.v1")
+INFERENCE_PURGED = Fact(facts.InferencePurgedV1, "inference.purged.v1")
 
 FACTS: Final = (
     INSTANCE_STORED,
@@ -65,6 +67,8 @@ FACTS: Final = (
     INFERENCE_COMPLETED,
     INFERENCE_FAILED,
     FEEDBACK_RECORDED,
+    STUDY_PURGED,
+    INFERENCE_PURGED,
 )
 RUN_TASK: Final = Fact(orders.RunTaskV1, "task.run.v1")
 

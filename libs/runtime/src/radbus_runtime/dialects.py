@@ -50,6 +50,7 @@ NO_AUTHENTICATION: Final = InnerEyeFault(
 )
 AUTHENTICATION_FAILED: Final = InnerEyeFault(403, "FORBIDDEN", "AuthenticationFailed", f"{_AUTHENTICATE}correct.")
 NOT_FOUND: Final = InnerEyeFault(404, "NOT_FOUND", "ResourceNotFound", "The specified resource does not exist.")
+GONE: Final = InnerEyeFault(410, "GONE", "ResourceErased", "The result of this run was erased: it is kept no longer.")
 INTERNAL_ERROR: Final = InnerEyeFault(
     500,
     "INTERNAL_SERVER_ERROR",

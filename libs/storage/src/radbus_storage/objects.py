@@ -116,6 +116,13 @@ class ObjectStore:
         """List objects below a prefix, at most `limit`."""
         return await self._call(lambda: self._entries(prefix, limit))
 
+    async def drop_uploads(self, prefix: str) -> int:
+        """Remove the parts of uploads below a prefix that were not completed, as far as the store lists them.
+
+        MinIO lists them by whole keys only: there `delete` of each key does it. Returns how many there were.
+        """
+        return await self._call(lambda: self._drop_uploads(prefix))
+
     def presign(self, key: str, *, lifetime_s: int, filename: str | None = None) -> str:
         """Sign a public URL by which anyone may read the object for a time, in any thread; no call is made."""
         headers: dict[str, str | list[str] | tuple[str]] | None = None
@@ -153,6 +160,13 @@ class ObjectStore:
         except S3Error as error:
             if error.code != "NoSuchUpload":  # completed or aborted meanwhile
                 raise
+
+    def _drop_uploads(self, prefix: str) -> int:
+        begun = self._client._list_multipart_uploads(self._bucket, prefix=prefix)  # noqa: SLF001
+        for upload in begun.uploads:
+            if upload.object_name is not None and upload.upload_id is not None:
+                self._abort(upload.object_name, upload.upload_id)
+        return len(begun.uploads)
 
     def _entries(self, prefix: str, limit: int) -> list[ObjectEntry]:
         found: list[ObjectEntry] = []

@@ -18,6 +18,8 @@ LEASES: Final = "leases"  # worker
 OUTCOMES: Final = "outcomes"  # worker
 INFERENCES: Final = "inferences"  # results
 CASES: Final = "cases"  # results
+PURGES: Final = "purges"  # whoever purges: results and the operator's command
+SWEEPS: Final = "sweeps"  # results
 TOKENS: Final = "tokens"  # the operator's command; every service writes when one was last used
 USERS: Final = "users"  # the operator's command
 AUDIT: Final = "audit"  # every service and the operator's commands add to it; nobody changes it
@@ -50,7 +52,8 @@ class SeriesRecord(TypedDict):
     series_instance_uid: str
     modality: str
     source: dict[str, Any]
-    state: str  # receiving | complete
+    state: str  # receiving | complete | erased (its instances are; a later one opens it again)
+    purge: str | None  # the purge that has it now: it cannot be touched meanwhile (docs/decisions/0012)
     touches: int  # grows with every arrival: the fence of the claim that completes it
     quiet_at: datetime
     revision: int
@@ -70,6 +73,9 @@ class StudyRecord(TypedDict):
     study_instance_uid: str
     source: dict[str, Any]
     state: str  # receiving | complete
+    purge: str | None  # as of a series
+    disturbed: bool  # somebody wanted to touch it since it was purged: the purge looks once more
+    look_at: datetime | None  # when something of it may be due to be erased; None is now
     touches: int
     quiet_at: datetime
     revision: int
@@ -94,6 +100,8 @@ class RunRecord(TypedDict):
     size_bytes: int
     started_at: datetime
     ended_at: datetime | None
+    look_at: datetime | None  # as of a study
+    erased_at: datetime | None  # since when its result is not kept any more
     outbox: list[dict[str, Any]]
 
 
@@ -228,9 +236,48 @@ class OutcomeRecord(TypedDict, total=False):
     remarks: list[str]
     inputs: dict[str, Any]  # what the model was given, readable as JSON (CONTRACTS: Inference object)
     files: dict[str, list[str]]  # object keys by kind: seg, rtstruct, sc_png, pdf, json, npz
+    erased_at: datetime  # since when its files, and what was found, are not kept any more
     started_at: datetime
     finished_at: datetime
     outbox: list[dict[str, Any]]
+
+
+class PurgeRecord(TypedDict):
+    """`purges`: one deletion, written before the first byte of it is gone; kept, with UIDs and counts only."""
+
+    _id: str
+    institution: str
+    kind: str  # study | series | run
+    subject_uid: str
+    study_instance_uid: str  # "" of a run
+    what: list[str]  # inputs, outputs, records
+    job_ids: list[str] | None  # whose outputs; None is all of the subject's
+    by_policy: bool
+    by: str  # "policy", or the operator as user@host
+    reason: str
+    due_at: datetime | None
+    open: bool
+    state: str  # waiting | erasing | finished | withdrawn
+    waits_for: str | None  # why it could not begin, or go on, when it was last tried
+    plan: dict[str, Any] | None  # what goes: series, jobs, inferences; from when it is there, things are being erased
+    counts: dict[str, int]
+    steps: dict[str, datetime]  # when each was done
+    asked_at: datetime
+    try_at: datetime
+    attempts: int
+    lease: dict[str, Any]  # holder, until
+    erasing_since: datetime | None
+    finished_at: datetime | None
+    outbox: list[dict[str, Any]]
+
+
+class SweepRecord(TypedDict):
+    """`sweeps`: which replica looks for what is due, and by which policy the due dates were computed."""
+
+    _id: str
+    replica: str
+    until: datetime
+    policy: str
 
 
 class TokenRecord(TypedDict):

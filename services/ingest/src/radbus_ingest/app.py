@@ -11,6 +11,7 @@ from radbus_runtime.bus import Bus
 from radbus_runtime.events import Teller
 from radbus_runtime.http import create_api
 from radbus_runtime.outbox import OutboxRelay
+from radbus_runtime.retention.purges import Purges
 from radbus_runtime.service import Service
 from radbus_storage.documents import Documents
 from radbus_storage.objects import ObjectStore
@@ -67,6 +68,7 @@ def create_app(settings: IngestSettings) -> Service:
         touch_study=studies.touch,
         count=instances.count,
         completed_count=series.completed_count,
+        was_purged=Purges(documents).overlapped,
         complete_soon=completer.complete_soon,
     )
     room = _room(settings)

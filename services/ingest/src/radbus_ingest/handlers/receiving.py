@@ -23,7 +23,7 @@ from radbus_ingest.handlers.touching import Toucher
 log = structlog.get_logger(__name__)
 
 _LOGGED_UIDS = 20
-_NO_TOUCH = "it was stored, but a store went away before its series was noted; please send it again"
+_NO_TOUCH = "its series could not be noted: a store is away, or its study was being purged; please send it again"
 
 
 class TellStored(Protocol):
@@ -59,7 +59,7 @@ class Receiver:
         started = time.monotonic()
         outcomes, fault = await self._store_all(arrival, parts)
         stored = [outcome for outcome in outcomes if isinstance(outcome, Stored)]
-        lost = await self._toucher.touch(arrival, stored)
+        lost = await self._toucher.touch(arrival, stored, began=started)
         receipt = Receipt(tuple(_unless_lost(outcome, lost) for outcome in outcomes), fault)
         for outcome in receipt.stored:
             if outcome.created:
@@ -134,7 +134,7 @@ def _too_many(item: Part | Refused, limit: int) -> BodyTooLargeError:
 
 
 def _unless_lost(outcome: Outcome, lost: set[tuple[str, str]]) -> Outcome:
-    """Accept nothing whose series nobody would complete: sent again, it is a duplicate that touches it."""
+    """Accept nothing whose series nobody would complete, or that may be gone again: sent again, it is safe."""
     if isinstance(outcome, Refused):
         return outcome
     instance = outcome.instance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -45,11 +46,22 @@ class CompletedCount(Protocol):
         ...
 
 
+class WasPurged(Protocol):
+    """Tells whether a study was being purged."""
+
+    async def __call__(self, institution: str, study_instance_uid: str, *, last_s: float) -> bool:
+        """Say so of any time of the last so many seconds; raise TransientError when the store is away."""
+        ...
+
+
 class Toucher:
     """Touches each study and each series of a request once, after its instances are recorded.
 
     A duplicate touches its series too, since whoever stored it may have died before the touch; unless the series was
     completed with all that there is: then it must not be under process again for nothing.
+
+    What was recorded while its study was being purged may be gone again, or its object: it is not accepted. Asked after
+    the touch: a purge begins by saying so and does not go on where something was touched, so one sees the other.
     """
 
     def __init__(
@@ -60,6 +72,7 @@ class Toucher:
         touch_study: TouchStudy,
         count: Count,
         completed_count: CompletedCount,
+        was_purged: WasPurged,
         complete_soon: Callable[[], None],
     ) -> None:
         self._series = touch_series
@@ -67,16 +80,18 @@ class Toucher:
         self._rules = rules
         self._count = count
         self._completed_count = completed_count
+        self._was_purged = was_purged
         self._complete_soon = complete_soon
         # A series whose instances come in a request each is touched by many at the same time.
         self._shared = SharedWrites()
 
-    async def touch(self, arrival: Arrival, stored: Iterable[Stored]) -> set[tuple[str, str]]:
-        """Touch everything that was stored; return the (study, series) UIDs for which a store was away."""
+    async def touch(self, arrival: Arrival, stored: Iterable[Stored], *, began: float) -> set[tuple[str, str]]:
+        """Touch all that was stored since `began` (monotonic); return the (study, series) UIDs that are not safe."""
         groups: dict[tuple[str, str], list[Stored]] = {}
         for outcome in stored:
             key = (outcome.instance.study_instance_uid, outcome.instance.series_instance_uid)
             groups.setdefault(key, []).append(outcome)
+        every = set(groups)
         settled = {key for key, group in groups.items() if await self._is_settled(arrival.institution, key[1], group)}
         groups = {key: group for key, group in groups.items() if key not in settled}
         lost_studies: set[str] = set()
@@ -88,7 +103,14 @@ class Toucher:
         for key, group in groups.items():
             if key[0] in lost_studies or not await self._touch_series(arrival, key, group):
                 lost.add(key)
-        return lost
+        purged = {study for study, _ in every if not await self._is_safe(arrival.institution, study, began)}
+        return lost | {key for key in every if key[0] in purged}
+
+    async def _is_safe(self, institution: str, study_instance_uid: str, began: float) -> bool:
+        try:
+            return not await self._was_purged(institution, study_instance_uid, last_s=time.monotonic() - began)
+        except TransientError:
+            return False
 
     async def _is_settled(self, institution: str, series_instance_uid: str, group: list[Stored]) -> bool:
         if any(outcome.created for outcome in group):

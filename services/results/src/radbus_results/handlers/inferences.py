@@ -23,9 +23,9 @@ from radbus_runtime.http import id_for_log
 from radbus_results.adapters.inferences import Inferences, Search
 from radbus_results.domain.inference import Inference
 from radbus_results.handlers.bodies import InferenceBody
-from radbus_results.handlers.documented import PENDING, REFUSALS
+from radbus_results.handlers.documented import ERASED, PENDING, REFUSALS
 from radbus_results.handlers.links import next_link
-from radbus_results.handlers.rendering import Sign, inference_body, rendered
+from radbus_results.handlers.rendering import Sign, erased_body, inference_body, rendered
 
 log = structlog.get_logger(__name__)
 
@@ -109,11 +109,16 @@ class InferencesReader:
         bodies = await self._bodies(principal, page, with_files=query.files)
         return bodies, cursor_of(page[-1].completed_at, page[-1].id) if len(found) > size else None
 
-    async def one(self, principal: Principal, inference_id: str) -> InferenceBody | None:
-        """Return one inference, with archives of its series; None where it is not the reader's to see."""
+    async def one(self, principal: Principal, inference_id: str) -> InferenceBody | RefusalBody | None:
+        """Return one inference, with archives of its series; None where it is not the reader's to see.
+
+        Of one whose outputs are erased, that they are.
+        """
         found = await self._inferences.get(principal.institution, inference_id)
         if found is None or not principal.has_model(found.model.id):
             return None
+        if found.erased_at is not None:
+            return erased_body(found)
         return (await self._bodies(principal, [found], with_files=True))[0]
 
     async def _bodies(
@@ -161,7 +166,7 @@ def inference_routes(reader: InferencesReader, requires: Requires) -> APIRouter:
     @router.get(
         "/inferences/{inference_id}",
         response_model=InferenceBody,
-        responses={404: refusal("Unknown, or not yours to read.")},
+        responses={404: refusal("Unknown, or not yours to read."), 410: ERASED},
         summary="One result, with archives of its series.",
     )
     async def inference(
@@ -169,12 +174,11 @@ def inference_routes(reader: InferencesReader, requires: Requires) -> APIRouter:
     ) -> InferenceBody | JSONResponse:
         started = time.monotonic()
         body = await reader.one(principal, inference_id)
-        status = 200 if body else 404
+        status = 404 if body is None else 410 if isinstance(body, RefusalBody) else 200
         duration_s = round(time.monotonic() - started, 4)
         log.info("inference.answered", inference_id=id_for_log(inference_id), status=status, duration_s=duration_s)
         if body is None:
-            message = f"There is no inference {inference_id}."
-            return JSONResponse(RefusalBody(message=message).model_dump(), status_code=404)
-        return body
+            body = RefusalBody(message=f"There is no inference {inference_id}.")
+        return JSONResponse(body.model_dump(), status_code=status) if isinstance(body, RefusalBody) else body
 
     return router

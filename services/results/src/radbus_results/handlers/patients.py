@@ -75,7 +75,7 @@ class PatientInferences:
         if key is None:
             return [], None
         current_access().about(ObjectKind.PATIENT, [key])
-        search = Search(model_id=model_id, patient_key=key, current_only=not query.superseded)
+        search = Search(model_id=model_id, patient_key=key, current_only=not query.superseded, kept_only=True)
         found = await self.inferences.search(institution, search, limit=query.limit + 1, after=after)
         page = found[: query.limit]
         cursor = cursor_of(page[-1].completed_at, page[-1].id) if len(found) > query.limit else None

@@ -38,8 +38,8 @@ from radbus_results.handlers.bodies import (
     ResultBody,
     UnderProcessBody,
 )
-from radbus_results.handlers.documented import REFUSALS
-from radbus_results.handlers.rendering import Sign, rendered, result_body
+from radbus_results.handlers.documented import ERASED, REFUSALS
+from radbus_results.handlers.rendering import Sign, erased_body, rendered, result_body
 
 log = structlog.get_logger(__name__)
 _UID_CHARACTERS = 128
@@ -52,6 +52,7 @@ ANSWERS: Answers = {
     400: {"model": NotImplementedBody, "description": "No use case is for these images."},
     404: refusal("Unknown, or another institution's."),
     409: refusal("Computed only on request, and nobody asked."),
+    410: ERASED,
     500: {"model": FailedBody, "description": "The job failed for good."},
 }
 
@@ -161,14 +162,17 @@ class ResultsReader:
     async def _decided(self, institution: str, standing: Standing) -> Standing:
         return await self._others.decide(institution, standing) if isinstance(standing, Undecided) else standing
 
-    async def _shown(self, principal: Principal, shown: Shown) -> tuple[int, ResultBody]:
+    async def _shown(self, principal: Principal, shown: Shown) -> tuple[int, BaseModel]:
         wanted = [each.inference_id for each in shown.results]
         found = await self._inferences.get_all(principal.institution, wanted)
         if not found:
             raise InferenceMissingError(f"expected an inference {wanted[0]}")
-        inferences = [each for each in found if principal.has_model(each.model.id)]
-        if not inferences:
+        readable = [each for each in found if principal.has_model(each.model.id)]
+        if not readable:
             principal.require_model(found[0].model.id)
+        inferences = [each for each in readable if each.erased_at is None]
+        if not inferences:
+            return 410, erased_body(readable[0])
         body = await rendered(
             lambda sign: result_body(inferences, failed=shown.failed, under_process=shown.under_process, sign=sign),
             self._sign,

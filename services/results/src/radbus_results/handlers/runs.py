@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Response
 from radbus_runtime.audit.access import current_access
 from radbus_runtime.audit.codes import READ_JOB
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
-from radbus_runtime.dialects import INTERNAL_ERROR, INVALID_INPUT, NOT_FOUND, InnerEyeError, InnerEyeRoute
+from radbus_runtime.dialects import GONE, INTERNAL_ERROR, INVALID_INPUT, NOT_FOUND, InnerEyeError, InnerEyeRoute
 from radbus_runtime.http import id_for_log
 from radbus_storage.errors import ObjectMissingError
 
@@ -47,11 +47,13 @@ class RunResults:
         """Return how a run stands.
 
         Raises:
-            InnerEyeError: There is none, it is another institution's, or of a model that is not the caller's.
+            InnerEyeError: There is none, it is another institution's, of a model that is not the caller's, or erased.
         """
         run = await self._runs.find(principal.institution, run_id)
         if run is None or not principal.has_model(run.model_uuid):
             raise InnerEyeError(NOT_FOUND, "InvalidRunId")
+        if run.erased:
+            raise InnerEyeError(GONE)
         log.info("run.answered", run_id=id_for_log(run_id), state=run.state.value)
         return run
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from radbus_runtime.strict_yaml import read_strict
 
 from radbus_router.domain.use_cases import UseCase, UseCaseError
 
 _SUFFIXES = (".yaml", ".yml")
-_FILE_LIMIT_BYTES = 256 * 1024
-_KEYS_LIMIT = 200
 
 
 def load_use_cases(*folders: Path) -> tuple[UseCase, ...]:
@@ -50,15 +47,9 @@ def read_use_case(path: Path) -> UseCase:
         UseCaseError: The file cannot be read or does not hold.
     """
     try:
-        with path.open("rb") as file:
-            given = file.read(_FILE_LIMIT_BYTES + 1)
-        if len(given) > _FILE_LIMIT_BYTES:
-            raise UseCaseError(f"{path}: expected a file of at most {_FILE_LIMIT_BYTES} bytes")
-        content = yaml.load(given, Loader=_StrictLoader)  # noqa: S506 - it is a SafeLoader
+        content = read_strict(path)
     except OSError as error:
         raise UseCaseError(f"{path}: expected a file that can be read ({type(error).__name__})") from error
-    except RecursionError:
-        raise UseCaseError(f"{path}: expected YAML with fewer lists and maps inside one another") from None
     except yaml.YAMLError as error:
         raise UseCaseError(f"{path}: expected YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
@@ -67,37 +58,6 @@ def read_use_case(path: Path) -> UseCase:
         return UseCase.model_validate(content)
     except ValidationError as error:
         raise UseCaseError("\n".join(_faults(path, error))) from error
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that is there twice: YAML would keep the last, and a condition would be lost without a word.
-
-    What YAML's own constructors raise on a date, a number or a flag that is none gets its place in the file.
-    """
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - the library's signature
-        try:
-            return super().construct_object(node, deep=deep)
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
-            kind = node.tag.rpartition(":")[2]
-            raise yaml.constructor.ConstructorError(None, None, f"expected a valid {kind}", node.start_mark) from error
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        super().flatten_mapping(node)
-        self._refuse_many_keys(node)  # a few maps merged into one another may be millions
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - the library's signature
-        self._refuse_many_keys(node)
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if isinstance(key, str) and keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"expected the key {key!r} once", node.start_mark)
-        return super().construct_mapping(node, deep=deep)
-
-    def _refuse_many_keys(self, node: yaml.MappingNode) -> None:
-        if len(node.value) > _KEYS_LIMIT:
-            text = f"expected at most {_KEYS_LIMIT} keys in a map"
-            raise yaml.constructor.ConstructorError(None, None, text, node.start_mark)
 
 
 def _faults(path: Path, error: ValidationError) -> list[str]:
