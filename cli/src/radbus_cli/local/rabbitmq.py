@@ -136,5 +136,7 @@ def _machine() -> Path | None:
     if release != _IN_A_FOLDER:
         raise StackError(f"expected {RELEASE_VARIABLE} to be {_OF_THE_MACHINE} or {_IN_A_FOLDER}, not {release!r}.")
     if not folder.is_dir():
-        raise ServerMissingError(f"RabbitMQ {release} is not in {folder}: run `{RELEASE_VARIABLE}={release} make install`.")
+        raise ServerMissingError(
+            f"RabbitMQ {release} is not in {folder}: run `{RELEASE_VARIABLE}={release} make install`."
+        )
     return folder
