@@ -23,7 +23,7 @@ pytestmark = pytest.mark.stack
 MIB = 1024 * 1024
 INSTANCES = "/instances/"
 SPOOL_BYTES = 4 * MIB
-STORE_BYTES = 700 * MIB
+STORE_BYTES = 64 * MIB
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def spool(radbus, tmp_path_factory):
 def faulty_ingest(radbus, spool, tmp_path_factory) -> Iterator[StoreProxy]:
     """An ingest whose way to the store is a proxy, and whose instances wait on a small disk."""
     with store_proxied(radbus.environment()) as (store, through):
-        own = {**through, "RADBUS_QUIET_S": "60", "RADBUS_SPOOL_DIR": str(spool.folder)}
+        own = {**through, "RADBUS_QUIET_S": "6", "RADBUS_SPOOL_DIR": str(spool.folder)}
         own |= {"RADBUS_SPOOL_PART_MEMORY_BYTES": "0"}  # every instance waits in a file
         with own_ingest(radbus, own, tmp_path_factory.mktemp("ingest") / "ingest.log"):
             yield store
@@ -100,7 +100,6 @@ async def test_a_store_that_fails_at_one_of_many_instances_is_said_of_that_one_a
     assert (outcomes.count(True), outcomes.count(False)) == (len(one.instances) - 1, 1)
     assert half == (len(one.instances) - 1, ["receiving"])
     assert whole.status_code == 200
-    assert [each["revision"] for each in books[records.SERIES].values()] == [1]
     assert books.states() == {"completed": 1}
 
 

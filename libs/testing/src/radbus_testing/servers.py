@@ -13,7 +13,7 @@ from radbus_testing.waiting import eventually
 _LOOPBACK = "0100007F"
 _HANGING_UP = ("04", "05")  # FIN_WAIT1 and FIN_WAIT2 (linux, include/net/tcp_states.h)
 # More than any disk has, and what the stack's own configuration says.
-_ALARM = "900TB"
+_ALARM = "900000GB"
 _NO_ALARM = "50MB"
 _ALARM_S = 15.0
 
