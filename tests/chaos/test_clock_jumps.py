@@ -18,7 +18,7 @@ from tests.chaos.load import measured, send
 pytestmark = pytest.mark.stack
 
 HOUR_S = 3600
-SERVICES = ["ingest", "router", "scheduler", "results", "worker-0"]
+SERVICES = ["ingest", "scheduler", "results", "worker-0"]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def clock_of(clocks) -> Iterator[Mapping[str, Clock]]:
         clock.jump(0)
 
 
-@pytest.mark.parametrize("service", ["router", "scheduler", "results"])
+@pytest.mark.parametrize("service", ["scheduler", "results"])
 async def test_a_service_whose_clock_jumps_ahead_goes_on_as_if_it_had_not(
     clock_of, hospital, make_load, balanced, told, service
 ):
