@@ -126,13 +126,14 @@ class Hospital:
 @pytest.fixture
 def hospitals(radbus) -> Callable[[], Hospital]:
     """Make a client of an institution that no other test has."""
+    return lambda: new_hospital(radbus)
 
-    def make() -> Hospital:
-        institution = f"hospital-{uuid.uuid4().hex[:10]}"
-        token = asyncio.run(create_in(radbus.environment(), institution=institution, name="modality"))
-        return Hospital(radbus, institution, token)
 
-    return make
+def new_hospital(stack: LocalStack) -> Hospital:
+    """Make a client of an institution of its own, known to a stack's services."""
+    institution = f"hospital-{uuid.uuid4().hex[:10]}"
+    token = asyncio.run(create_in(stack.environment(), institution=institution, name="modality"))
+    return Hospital(stack, institution, token)
 
 
 @pytest.fixture

@@ -73,12 +73,12 @@ class OutboxRelay:
     async def sweep_once(self) -> int:
         """Publish the entries that were left behind; return how many documents had some."""
         found = 0
-        # The writer's clock stamped them; one that is wrong makes an entry sent twice or later, never lost.
-        before = datetime.now(UTC) - timedelta(seconds=_SWEEP_OLDER_THAN_S)
+        # The writer's clock stamped them, and it may have been wrong: what is of the future is not waited for. A wrong
+        # clock makes an entry sent twice, never lost.
+        now, old = datetime.now(UTC), timedelta(seconds=_SWEEP_OLDER_THAN_S)
+        left = [{"outbox.at": {"$exists": True, **bound}} for bound in ({"$lt": now - old}, {"$gt": now + old})]
         for collection in self.collections:
-            documents = await collection.find(
-                {"outbox.at": {"$exists": True, "$lt": before}}, limit=_SWEEP_LIMIT, only={"outbox": 1}
-            )
+            documents = await collection.find({"$or": left}, limit=_SWEEP_LIMIT, only={"outbox": 1})
             for document in documents:
                 await self._send(_Entry(collection, document["_id"], _messages(document)))
                 metrics.outbox_swept.labels(collection.name).inc(len(document["outbox"]))

@@ -59,7 +59,8 @@ class Receiver:
         started = time.monotonic()
         outcomes, fault = await self._store_all(arrival, parts)
         stored = [outcome for outcome in outcomes if isinstance(outcome, Stored)]
-        lost = await self._toucher.touch(arrival, stored, began=started)
+        is_whole = fault is None and not Receipt(tuple(outcomes)).again
+        lost = await self._toucher.touch(arrival, stored, began=started, is_whole=is_whole)
         receipt = Receipt(tuple(_unless_lost(outcome, lost) for outcome in outcomes), fault)
         for outcome in receipt.stored:
             if outcome.created:

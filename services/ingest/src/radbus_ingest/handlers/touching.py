@@ -85,8 +85,13 @@ class Toucher:
         # A series whose instances come in a request each is touched by many at the same time.
         self._shared = SharedWrites()
 
-    async def touch(self, arrival: Arrival, stored: Iterable[Stored], *, began: float) -> set[tuple[str, str]]:
-        """Touch all that was stored since `began` (monotonic); return the (study, series) UIDs that are not safe."""
+    async def touch(
+        self, arrival: Arrival, stored: Iterable[Stored], *, began: float, is_whole: bool = True
+    ) -> set[tuple[str, str]]:
+        """Touch all that was stored since `began` (monotonic); return the (study, series) UIDs that are not safe.
+
+        A request that is not whole will come again: what it says of being complete does not hold yet.
+        """
         groups: dict[tuple[str, str], list[Stored]] = {}
         for outcome in stored:
             key = (outcome.instance.study_instance_uid, outcome.instance.series_instance_uid)
@@ -101,7 +106,7 @@ class Toucher:
                 lost_studies.add(study_instance_uid)
         lost: set[tuple[str, str]] = set()
         for key, group in groups.items():
-            if key[0] in lost_studies or not await self._touch_series(arrival, key, group):
+            if key[0] in lost_studies or not await self._touch_series(arrival, key, group, is_whole=is_whole):
                 lost.add(key)
         purged = {study for study, _ in every if not await self._is_safe(arrival.institution, study, began)}
         return lost | {key for key in every if key[0] in purged}
@@ -130,14 +135,17 @@ class Toucher:
             return False
         return True
 
-    async def _touch_series(self, arrival: Arrival, key: tuple[str, str], group: list[Stored]) -> bool:
+    async def _touch_series(
+        self, arrival: Arrival, key: tuple[str, str], group: list[Stored], *, is_whole: bool
+    ) -> bool:
         study_instance_uid, series_instance_uid = key
         modality = group[0].instance.modality
         expected = max((outcome.instance.expected_instances or 0 for outcome in group), default=0)
         try:
             present = await self._count(arrival.institution, series_instance_uid) if expected else 0
             because = complete_at_once(
-                SeriesArrival(modality, arrival.says_complete, arrival.source, expected, present), self._rules
+                SeriesArrival(modality, arrival.says_complete, arrival.source, expected, present, is_whole),
+                self._rules,
             )
             quiet_s = self._rules.quiet_s if because is None else 0.0
             touch = Touch(arrival.institution, study_instance_uid, arrival.source, quiet_s)
