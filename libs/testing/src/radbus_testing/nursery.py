@@ -8,7 +8,6 @@ import runpy
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -71,23 +70,20 @@ class Nursery:
 
     @property
     def is_running(self) -> bool:
-        """Say whether it has been started and has not ended by itself since."""
+        """Say whether it has been started and has not ended since; its mother buries it."""
+        if not self._child:
+            return False
         try:
-            return self._child != 0 and os.killpg(self._child, 0) is None
+            os.kill(self._child, 0)
         except ProcessLookupError:
             return False
+        return True
 
     def kill(self) -> None:
         """End it and its children by SIGKILL; nothing happens when it does not run."""
-        child, self._child = self._child, 0
-        deadline = time.monotonic() + _END_S
-        # Asked again until nobody is left: its group's last member, of which the mother is not one.
-        while child and time.monotonic() < deadline:
-            try:
-                os.killpg(child, signal.SIGKILL)
-            except ProcessLookupError:
-                return
-            time.sleep(_POLL_S)
+        self.send(signal.SIGKILL)
+        eventually(lambda: not self.is_running, timeout_s=_END_S, what=f"end of {self._module}", every_s=_POLL_S)
+        self._child = 0
 
 
 def _bear(module: str) -> None:
