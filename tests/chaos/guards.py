@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,7 +171,7 @@ def main(words: Sequence[str]) -> int:
     return sum(not held for _, held in rows)
 
 
-def tried(copy: Path, guard: Guard, passed: dict[str, str]) -> tuple[str, bool]:
+def tried(copy: Path, guard: Guard, passed: Mapping[str, str]) -> tuple[str, bool]:
     """Take one guard out, run its test, put it back; return its row and whether the test missed it."""
     began = time.monotonic()
     file = copy / guard.file
@@ -180,10 +180,10 @@ def tried(copy: Path, guard: Guard, passed: dict[str, str]) -> tuple[str, bool]:
         raise SystemExit(f"{guard.file}: expected once: {guard.guarded}")
     file.write_text(whole.replace(guard.guarded, guard.bare))
     try:
-        without = outcomes(copy, [guard.test]).get(guard.test, "absent")
+        without = of(guard.test, outcomes(copy, [guard.test]))
     finally:
         file.write_text(whole)
-    with_it = passed.get(guard.test, "absent")
+    with_it = of(guard.test, passed)
     say(f"{guard.name}: {with_it} with it, {without} without it, {time.monotonic() - began:.0f} s")
     row = f"| {guard.name} | `{guard.test}` | {with_it} | {without} |"
     return row, with_it == "passed" and without == "failed"
@@ -205,6 +205,12 @@ def outcomes(copy: Path, tests: Sequence[str]) -> dict[str, str]:
     )
     (copy / ".local" / "last.log").write_text(done.stdout + done.stderr)
     return {test: kind.lower() for kind, test in re.findall(r"^(PASSED|FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)}
+
+
+def of(test: str, found: Mapping[str, str]) -> str:
+    """Return what became of a test, all its parameters together."""
+    kinds = {kind for name, kind in found.items() if name == test or name.startswith(f"{test}[")}
+    return next((kind for kind in ("error", "failed", "passed") if kind in kinds), "absent")
 
 
 @contextmanager

@@ -24,8 +24,9 @@ from tests.contract.innereye_gateway import archive
 
 pytestmark = pytest.mark.stack
 
-ANSWERED_S = 120
+ANSWERED_S = 240
 AGAIN_S = 0.2
+BALANCED_S = 120
 ERASED_S = 40
 NO_ANSWER = 500
 MODEL = "broken:1.0.0"  # a run that fails is erased and may be begun anew
@@ -107,7 +108,7 @@ async def test_a_series_comes_to_its_one_result_whoever_dies_at_whichever_step(
     )
 
     assert answers == [200] * len(series)
-    books = await balanced(series, told=told)
+    books = await balanced(series, told=told, timeout_s=BALANCED_S)
     assert books.states() == {"completed": len(series)}
     assert len(books[records.INFERENCES]) == len(series)
 
@@ -151,7 +152,7 @@ async def test_what_was_asked_for_is_computed_once_wherever_the_router_dies(
 
     assert waits.status_code == 409
     assert answers[0] in (200, 304)  # 304: it was pushed by the request that had no answer
-    books = await balanced([series], told=told)
+    books = await balanced([series], told=told, timeout_s=BALANCED_S)
     assert books.states() == {"completed": 1}
 
 
@@ -174,7 +175,7 @@ async def test_a_cancelled_job_stays_cancelled_wherever_the_scheduler_dies(
     )
 
     assert answers == [202]
-    books = await balanced([series], told=told)
+    books = await balanced([series], told=told, timeout_s=BALANCED_S)
     assert books.states() == {"cancelled": 1}
 
 
@@ -185,7 +186,7 @@ async def test_a_failure_is_told_once_wherever_the_results_service_dies(victims,
     answers = await dying(victim, moments.RESULTS_FAIL, lambda: hospital.post_upload(series.instances, source="broken"))
 
     assert answers == [200]
-    books = await balanced([series], told=told)
+    books = await balanced([series], told=told, timeout_s=BALANCED_S)
     assert books.states() == {"failed": 1}
     assert {event["id"] for event in told if event["type"] == INFERENCE_FAILED.type} == {
         event_id("inference.failed", job_id) for job_id in books[records.JOBS]

@@ -14,7 +14,7 @@ from radbus_testing.proxy import Proxy, proxied
 
 from tests.chaos.moments import Moment, Server
 
-REACHED_S = 60
+REACHED_S = 90
 
 
 @dataclass(frozen=True, slots=True)
