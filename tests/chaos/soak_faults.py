@@ -123,6 +123,12 @@ class Faults:
 def victims_of(stack: LocalStack, folder: Path) -> Iterator[Mapping[str, Victim]]:
     """Give every service to be hurt, in the place of the stack's own."""
     with ExitStack() as opened:
-        yield {
+        victims = {
             name: opened.enter_context(victim_of(stack, name, folder=folder, settings=_SETTINGS)) for name in SERVICES
         }
+        for victim in victims.values():
+            victim.program.start()
+        for victim in victims.values():
+            victim.program.wait_until_ready(timeout_s=_BACK_S)
+        yield victims
+    stack.wait_until_ready(timeout_s=_BACK_S)

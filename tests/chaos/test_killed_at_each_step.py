@@ -27,6 +27,7 @@ pytestmark = pytest.mark.stack
 ANSWERED_S = 240
 AGAIN_S = 0.2
 BALANCED_S = 120
+READY_S = 120
 ERASED_S = 40
 NO_ANSWER = 500
 MODEL = "broken:1.0.0"  # a run that fails is erased and may be begun anew
@@ -65,12 +66,14 @@ def victims(radbus, tmp_path_factory) -> Iterator[Callable[[str], Victim]]:
             if service not in current:
                 opened.close()
                 current.clear()
+                radbus.wait_until_ready(timeout_s=READY_S)
                 names = ("worker-0", "worker-1") if service == "worker" else (service,)
                 victim = victim_of(radbus, *names, folder=folder, settings=SETTINGS.get(service))
                 current[service] = opened.enter_context(victim)
             return current[service]
 
         yield give
+    radbus.wait_until_ready(timeout_s=READY_S)
 
 
 def until_answered(ask: Callable[[], httpx2.Response]) -> httpx2.Response:

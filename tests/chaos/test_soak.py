@@ -35,8 +35,6 @@ STABLE_S = 3
 @pytest.fixture
 def victims(radbus, tmp_path) -> Iterator[Mapping[str, Victim]]:
     with victims_of(radbus, tmp_path) as victims:
-        for victim in victims.values():
-            victim.program.wait_until_ready(timeout_s=120)
         yield victims
 
 

@@ -49,7 +49,10 @@ class Victim:
 def victim_of(
     stack: LocalStack, *names: str, folder: Path, settings: Mapping[str, str] | None = None
 ) -> Iterator[Victim]:
-    """Stop a service of the stack (or all workers) and give one to be killed in its place, until the end."""
+    """Stop a service of the stack (or all workers) and give one to be killed in its place, not yet started.
+
+    At the end the stack's own is started again; whoever needs it waits for it.
+    """
     service = names[0].partition("-")[0]
     with ExitStack() as opened:
         for name in names:
@@ -60,7 +63,4 @@ def victim_of(
         for server in Server:
             lines[server], environment = opened.enter_context(proxied(environment, server.value))
         port, log = stack.layout.port(names[0]), folder / f"{names[0]}.log"
-        program = opened.enter_context(Nursery(service, environment, port=port, log=log))
-        program.start()
-        yield Victim(program, lines)
-    stack.wait_until_ready(*names, timeout_s=60)
+        yield Victim(opened.enter_context(Nursery(service, environment, port=port, log=log)), lines)
