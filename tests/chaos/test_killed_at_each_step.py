@@ -70,6 +70,7 @@ def victims(radbus, tmp_path_factory) -> Iterator[Callable[[str], Victim]]:
                 names = ("worker-0", "worker-1") if service == "worker" else (service,)
                 victim = victim_of(radbus, *names, folder=folder, settings=SETTINGS.get(service))
                 current[service] = opened.enter_context(victim)
+                current[service].program.start()
             return current[service]
 
         yield give
