@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from radbus_cli.local.stack import LocalStack
+
 ROOT: Final = Path(__file__).resolve().parents[2]
-LIMIT_S: Final = 900
+LIMIT_S: Final = 600  # a test
 BASE_PORT: Final = int(os.environ.get("RADBUS_TEST_BASE_PORT", "18000")) + 200
 STEPS: Final = (
     "tests/chaos/test_killed_at_each_step.py::test_a_series_comes_to_its_one_result_whoever_dies_at_whichever_step[{}]"
@@ -200,10 +202,10 @@ def outcomes(copy: Path, tests: Sequence[str]) -> dict[str, str]:
         "RADBUS_TRITON_VENV": os.environ.get("RADBUS_TRITON_VENV", str(ROOT / ".local" / "triton-venv")),
     }
     command = [sys.executable, "-m", "pytest", "-q", "-rA", "--tb=short", "--show-capture=no", *tests]
+    limit_s = LIMIT_S * len(tests)
     done = subprocess.run(
-        command, cwd=copy, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        command, cwd=copy, env=environment, capture_output=True, text=True, timeout=limit_s, check=False
     )
-    (copy / ".local" / "last.log").write_text(done.stdout + done.stderr)
     return {test: kind.lower() for kind, test in re.findall(r"^(PASSED|FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)}
 
 
@@ -230,8 +232,10 @@ def copied() -> Iterator[Path]:
             if source.is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target)
-        (copy / ".local").mkdir(exist_ok=True)
-        yield copy
+        try:
+            yield copy
+        finally:
+            LocalStack(copy / ".local" / f"test-{BASE_PORT}", BASE_PORT).down()
 
 
 def say(text: str) -> None:
