@@ -137,7 +137,7 @@ INGEST_STARTS_A_RUN: Final = _in_turn(
 INGEST_ERASES_A_RUN: Final = _in_turn(
     _object("DELETE").both,
     _update("end of the run", records.RUNS, _ERASED).both,
-    _ack(topology.INGEST_JOB_FAILED),
+    _ack(topology.INGEST_JOB_COMPLETED),
 )
 ROUTER_ROUTES: Final = _in_turn(
     _insert(records.ROUTINGS).both,
