@@ -9,7 +9,7 @@ PYTEST := $(VENV)/pytest
 PYTHON_FOLDERS := libs services cli tests examples triton_models deploy docs
 TYPED := $(wildcard libs/*/src services/*/src) cli/src deploy/local docs examples
 
-.PHONY: help install demo up down test lint types imports unit fuzz contract integration e2e chaos whole bench bench-load docs lock
+.PHONY: help install demo up down test lint types imports unit fuzz contract integration e2e chaos whole bench bench-load docs lock soak guards
 
 help: ## show this
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -56,6 +56,12 @@ e2e: install ## whole journeys on the local stack
 
 chaos: install ## cut, kill, delay, fill
 	$(PYTEST) tests/chaos
+
+soak: install ## mixed load under random faults, then the ledger: MINUTES=60 SEED=
+	RADBUS_SOAK_MINUTES=$(or $(MINUTES),60) RADBUS_SOAK_SEED=$(SEED) $(PYTEST) tests/chaos/test_soak.py
+
+guards: install ## take out one guard after another: a named test must fail
+	$(VENV)/python tests/chaos/guards.py
 
 whole: install ## contract, e2e and chaos on one start of the stack
 	$(PYTEST) tests/contract tests/e2e tests/chaos

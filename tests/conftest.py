@@ -172,11 +172,11 @@ def make_series(small_chest) -> Callable[..., Series]:
 def make_sleepy(make_series, small_chest) -> Callable[..., Series]:
     """Make a series that keeps the sleeping model busy for so many milliseconds, 30 s at most."""
 
-    def make(sleep_ms: int) -> Series:
+    def make(sleep_ms: int, **header: Any) -> Series:
         voxels = small_chest.voxels[:3, :32, :32].copy()
         voxels[...] = sleep_ms // 10  # a CT of 12 bits holds no more than 3071 HU
         tiny = replace(small_chest, voxels=voxels)
-        return make_series(tiny, body_part="ABDOMEN", study_description="CT abdomen phantom")
+        return make_series(tiny, **{"body_part": "ABDOMEN", "study_description": "CT abdomen phantom", **header})
 
     return make
 

@@ -53,7 +53,9 @@ class CpuPool:
         pool = self._pool
         try:
             async with asyncio.timeout(self._limit_s) as limit:
-                return await asyncio.wrap_future(pool.submit(work, *args, **kwargs))
+                # In a thread: the first call waits until the processes run, which takes seconds of imports.
+                future = await asyncio.to_thread(pool.submit, work, *args, **kwargs)
+                return await asyncio.wrap_future(future)
         except BrokenProcessPool as error:
             self._replace(pool)
             raise PoolBrokenError("a process that decodes or draws was killed") from error
