@@ -49,6 +49,7 @@ def radbus() -> Iterator[LocalStack]:
         shutil.copytree(folder, machines, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("RADBUS_SITE_USE_CASES_DIR", str(ROOT / "tests" / "site" / "use_cases"))
+        environment.setenv("PYTHONPATH", str(ROOT / "tests" / "site" / "plugins"))
         environment.setenv("RADBUS_QUIET_S", "2")
         environment.setenv("RADBUS_STUDY_QUIET_S", "2")
         yield from _running(services=True, machines_dir=machines)

@@ -77,7 +77,7 @@ class TritonClient:
         self._connection: InferenceServerClient | None = None
         local = url.rpartition(":")[0] in _LOOPBACK
         self._left: set[str] = set()
-        self._healing = asyncio.Lock()
+        self._healing: dict[str, asyncio.Task[None]] = {}
         self._shares = shared_memory is SharedMemoryUse.ON or (shared_memory is SharedMemoryUse.AUTO and local)
 
     @property
@@ -119,16 +119,21 @@ class TritonClient:
 
     async def heal(self, model: str) -> None:
         """Load a model anew whose process has died: Triton keeps it, says that it is ready, and fails every request."""
-        if self._healing.locked():
-            return
-        async with self._healing:
-            try:
-                await self.connection.unload_model(model, client_timeout=CONTROL_TIMEOUT_S)
-                await self.connection.load_model(model, client_timeout=_LOAD_TIMEOUT_S)
-            except InferenceServerException as error:
-                log.warning("triton.model_not_healed", model=model, status=_status(error))
-            else:
-                log.warning("triton.model_healed", model=model)
+        # In a task of its own: whoever asks may have less time than it takes, and between the two the model is away.
+        if model not in self._healing:
+            task = asyncio.create_task(self._load_anew(model))
+            self._healing[model] = task
+            task.add_done_callback(lambda _: self._healing.pop(model, None))
+        await asyncio.shield(self._healing[model])
+
+    async def _load_anew(self, model: str) -> None:
+        try:
+            await self.connection.unload_model(model, client_timeout=CONTROL_TIMEOUT_S)
+            await self.connection.load_model(model, client_timeout=_LOAD_TIMEOUT_S)
+        except InferenceServerException as error:
+            log.warning("triton.model_not_healed", model=model, status=_status(error))
+        else:
+            log.warning("triton.model_healed", model=model)
 
     async def forget_leftovers(self) -> None:
         """Let Triton forget the blocks of clients that were killed: it would hold their memory for ever."""

@@ -1,4 +1,4 @@
-"""Health over HTTP: `/healthz` says that the loop turns, `/readyz` tells the truth, `/metrics` counts."""
+"""Health over HTTP: `/healthz` says that the loop turns, `/readyz` tells the truth, `/metrics` shows and counts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from radbus_contracts.errors import RadbusError
 
+from radbus_runtime import metrics
 from radbus_runtime.logs import describe
 
 Check = Callable[[], Awaitable[str | None]]
@@ -31,7 +32,16 @@ def answers(ping: Callable[[], Awaitable[None]]) -> Check:
     return check
 
 
-def health_routes(checks: Mapping[str, Check]) -> APIRouter:
+async def look(service: str, checks: Mapping[str, Check]) -> dict[str, str | None]:
+    """Ask all checks at once, each with a deadline; return what is wrong by name, and show it as a metric, too."""
+    faults = await asyncio.gather(*(_bounded(check) for check in checks.values()))
+    found = dict(zip(checks, faults, strict=True))
+    for name, fault in found.items():
+        metrics.ready.labels(service, name).set(0 if fault else 1)
+    return found
+
+
+def health_routes(service: str, checks: Mapping[str, Check]) -> APIRouter:
     """Make the three routes; `checks` are asked at each `/readyz`, all at once, each with a deadline."""
     router = APIRouter(tags=["health"])
 
@@ -41,13 +51,13 @@ def health_routes(checks: Mapping[str, Check]) -> APIRouter:
 
     @router.get("/readyz", summary="The service can do its work now; each dependency by name.")
     async def readyz() -> JSONResponse:
-        faults = await asyncio.gather(*(_bounded(check) for check in checks.values()))
-        report = {name: fault or "ok" for name, fault in zip(checks, faults, strict=True)}
-        ready = not any(faults)
+        found = await look(service, checks)
+        report = {name: fault or "ok" for name, fault in found.items()}
+        ready = not any(found.values())
         return JSONResponse({"ready": ready, "checks": report}, status_code=200 if ready else 503)
 
     @router.get("/metrics", include_in_schema=False)
-    async def metrics() -> Response:
+    async def counted() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return router

@@ -21,8 +21,10 @@ from radbus_storage.objects import ObjectStore
 from starlette.types import ASGIApp
 
 from radbus_runtime.bus import Bus
-from radbus_runtime.health import Check, answers, health_routes
+from radbus_runtime.hanging import END_S, end_within, watched
+from radbus_runtime.health import Check, answers, health_routes, look
 from radbus_runtime.logs import configure_logs
+from radbus_runtime.progress import Pulses
 from radbus_runtime.settings import ServiceSettings, load
 from radbus_runtime.tracing import configure_traces
 
@@ -30,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 Loop = Callable[[], Awaitable[None]]
 S = TypeVar("S", bound=ServiceSettings)
+
+_LOOK_EVERY_S = 10.0
 
 
 @dataclass(slots=True)
@@ -47,6 +51,7 @@ class Service:
     checks: Mapping[str, Check] = field(default_factory=dict)
     drain: Sequence[Loop] = ()
     _started: bool = False
+    _pulses: Pulses = field(default_factory=Pulses)
 
     def __post_init__(self) -> None:
         """Add the health routes."""
@@ -54,11 +59,12 @@ class Service:
             "started": self._check_started,
             "rabbitmq": self.bus.check,
             "mongodb": answers(self.documents.ping),
+            "loops": self._pulses.check,
         }
         if self.objects is not None:
             own["objects"] = answers(self.objects.ping)
         self.checks = {**own, **self.checks}
-        self.api.include_router(health_routes(self.checks))
+        self.api.include_router(health_routes(self.name, self.checks))
 
     async def run(self) -> None:
         """Serve until SIGTERM, then drain; a loop that fails ends the service, whose supervisor starts it again."""
@@ -70,8 +76,9 @@ class Service:
         await self.bus.start()
         self._started = True
         log.info("service.started", port=self.settings.http_port)
+        self._pulses.listen()
         async with asyncio.TaskGroup() as loops:
-            for loop in (self.bus.keep_declared, *self.loops):
+            for loop in (self.bus.keep_declared, self._keep_looking, *self.loops):
                 loops.create_task(_run(loop))
 
     async def end(self, work: asyncio.Task[None]) -> None:
@@ -87,6 +94,13 @@ class Service:
         if self.objects is not None:
             self.objects.close()
         log.info("service.stopped")
+
+    async def _keep_looking(self) -> None:
+        """Look at the own checks also when nobody asks: the metrics tell, and a model that has died is loaded anew."""
+        while True:
+            await look(self.name, self.checks)
+            await self.bus.count_dead_letters()
+            await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _prepare_stores(self) -> None:
         deadline = asyncio.get_running_loop().time() + self.settings.start_s
@@ -153,7 +167,7 @@ def start(name: str, kind: type[S], compose: Callable[[S], Coroutine[Any, Any, N
         sys.exit(f"{name}: {error}")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(running)
+            runner.run(watched(running, hang_s=settings.hang_s))
     except* Exception as group:
         log.critical("service.gave_up", exc_info=group)
         sys.exit(1)
@@ -161,3 +175,4 @@ def start(name: str, kind: type[S], compose: Callable[[S], Coroutine[Any, Any, N
         provider = trace.get_tracer_provider()
         if isinstance(provider, TracerProvider):
             provider.shutdown()
+        end_within(END_S, code=1)  # the interpreter waits for every thread of a pool, also for one that hangs

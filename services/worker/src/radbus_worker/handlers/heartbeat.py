@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 
 from radbus_contracts.facts import WorkerHeartbeatV1
+from radbus_runtime.progress import beat
 
 from radbus_worker.adapters.courtesies import Courtesies
 from radbus_worker.domain.slots import Slots
@@ -28,6 +29,7 @@ class Heartbeat:
         """Tell at once, then at every change and at least every `every_s`."""
         while True:
             self._changed.clear()
+            beat("heartbeat")
             await self._beat()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._every_s):
