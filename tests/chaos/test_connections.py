@@ -9,19 +9,13 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager, suppress
-from pathlib import Path
-from typing import Any
+from contextlib import ExitStack, asynccontextmanager
 
 import httpx2
 import pytest
-from radbus_cli.dead_letters import DeadLetter
-from radbus_cli.dead_queues import DeadQueues, queue_names
 from radbus_contracts.topology import EVENTS, JOB_REQUESTED, SCHEDULER_JOB_REQUESTED, SERIES_COMPLETED
 from radbus_storage import records
 from radbus_storage.documents import Documents
-from radbus_storage.objects import ObjectStore
-from radbus_testing.listening import listen
 from radbus_testing.programs import service_running, settings_of
 from radbus_testing.proxy import Proxy, proxied
 from radbus_testing.tripwire import AMQP_CONFIRM, Passing, Way, amqp_publish, mongo_command
@@ -64,26 +58,6 @@ def lines(all_lines) -> Iterator[Mapping[tuple[str, str], Proxy]]:
 
 
 @pytest.fixture
-async def told(hospital) -> AsyncIterator[list[Mapping[str, Any]]]:
-    """What subscribers hear of this hospital, from now on."""
-    heard: list[Mapping[str, Any]] = []
-    listening = asyncio.Event()
-
-    async def collect() -> None:
-        url = hospital.stack.environment()["RADBUS_AMQP_URL"]
-        async for event in listen(url, "#", listening=listening.set):
-            if event["institution"] == hospital.institution:
-                heard.append(event)  # noqa: PERF401 - to be seen while it grows
-
-    collecting = asyncio.create_task(collect())
-    await asyncio.wait_for(listening.wait(), DEADLINE_S)
-    yield heard
-    collecting.cancel()
-    with suppress(asyncio.CancelledError):
-        await collecting
-
-
-@pytest.fixture
 def series(make_sleepy) -> list:
     return [make_sleepy(10) for _ in range(ACCEPTED)]
 
@@ -103,50 +77,12 @@ async def accept(hospital, series) -> None:
     assert [await asyncio.to_thread(send, hospital, each) for each in series] == [200] * len(series)
 
 
-async def assert_counted(hospital, series, told) -> None:
-    """Every accepted series has ended, once, and there is nothing that was not accepted."""
-    answers = [await asyncio.to_thread(hospital.result, each.uid, timeout_s=DEADLINE_S) for each in series]
-    jobs = hospital.jobs()
-    accepted = sorted(each.uid for each in series)
+async def assert_judged_once(hospital, series, books) -> None:
+    answers = [await asyncio.to_thread(hospital.results, each.uid) for each in series]
 
     assert {answer.status_code for answer in answers} == {206}  # the sleeping machine finds too little to measure
-    assert sorted(job["subject_uid"] for job in jobs) == accepted
-    assert {job["state"] for job in jobs} == {"completed"}
-    for each in series:
-        assert len(hospital.get("/inferences", series=each.uid).json()) == 1
-
-    async def all_told() -> set[tuple[str, str]] | None:
-        found = {(e["id"], e["data"]["series_instance_uids"][0]) for e in told if "inference.completed" in e["type"]}
-        return found if len(found) >= len(series) else None
-
-    # The same one may be told twice; another one may not be.
-    assert sorted(uid for _, uid in await until(all_told, timeout_s=DEADLINE_S, what="inferences told")) == accepted
-    await assert_stored(hospital, series)
-    assert await dead_letters_of(hospital) == []
-
-
-async def dead_letters_of(hospital) -> list[DeadLetter]:
-    environment = hospital.stack.environment()
-    found: list[DeadLetter] = []
-    async with DeadQueues.of(environment["RADBUS_AMQP_URL"]) as queues:
-        for name in queue_names(Path(environment["RADBUS_MACHINES_DIR"])):
-            async with queues.look(name, limit=1000) as letters:
-                found += [each.letter async for each in letters if hospital.institution.encode() in each.message.body]
-    return found
-
-
-async def assert_stored(hospital, series) -> None:
-    sent = sum(len(each.instances) for each in series)
-    store = ObjectStore(settings_of(hospital.stack.environment()).objects)
-    async with documents_of(hospital) as documents:
-        found = await documents[records.INSTANCES].find({"institution": hospital.institution}, limit=sent + 1)
-    sizes = {each["object_key"]: len(await store.get(each["object_key"])) for each in found}
-    keys = await store.keys(f"{hospital.institution}/instances/", limit=sent + 1)
-    store.close()
-
-    assert len(found) == sent
-    assert sizes == {each["object_key"]: each["size_bytes"] for each in found}
-    assert sorted(keys) == sorted(sizes)
+    assert books.states() == {"completed": len(series)}
+    assert books.keys == frozenset(books.objects)  # nothing is stored that no record names
 
 
 def counted(url: str, metric: str) -> float:
@@ -167,7 +103,7 @@ async def struck(fault) -> None:
 
 
 async def test_no_series_is_lost_when_the_broker_is_cut_off_between_its_record_and_its_publish(
-    lines, hospital, series, told
+    lines, hospital, series, told, balanced
 ):
     line = lines["ingest", "broker"]
     cut = line.cut_when(Passing(Way.TO_SERVER, amqp_publish(EVENTS, SERIES_COMPLETED.routing_key)))
@@ -184,10 +120,12 @@ async def test_no_series_is_lost_when_the_broker_is_cut_off_between_its_record_a
     assert not [event for event in told if event["type"] == SERIES_COMPLETED.type]
     line.restore()
 
-    await assert_counted(hospital, series, told)
+    await assert_judged_once(hospital, series, await balanced(series, told=told, timeout_s=DEADLINE_S))
 
 
-async def test_a_job_asked_for_twice_since_its_confirm_was_cut_off_is_done_once(lines, hospital, series, told):
+async def test_a_job_asked_for_twice_since_its_confirm_was_cut_off_is_done_once(
+    lines, hospital, series, told, balanced
+):
     line = lines["router", "broker"]
     cut = line.cut_when(
         Passing(Way.TO_SERVER, amqp_publish(EVENTS, JOB_REQUESTED.routing_key)), Passing(Way.TO_CLIENT, AMQP_CONFIRM)
@@ -202,10 +140,10 @@ async def test_a_job_asked_for_twice_since_its_confirm_was_cut_off_is_done_once(
         return (len(asked) == len(series) and max(asked.values()) > 1) or None
 
     await until(asked_twice, timeout_s=DEADLINE_S, what="job that was asked for twice")
-    await assert_counted(hospital, series, told)
+    await assert_judged_once(hospital, series, await balanced(series, told=told, timeout_s=DEADLINE_S))
 
 
-async def test_a_job_whose_record_was_written_without_an_answer_is_done_once(lines, hospital, series, told):
+async def test_a_job_whose_record_was_written_without_an_answer_is_done_once(lines, hospital, series, told, balanced):
     line, url = lines["scheduler", "database"], hospital.stack.url("scheduler")
     done, put_off = (
         f'radbus_messages_settled_total{{outcome="{outcome}",queue="{SCHEDULER_JOB_REQUESTED.name}"}}'
@@ -222,21 +160,23 @@ async def test_a_job_whose_record_was_written_without_an_answer_is_done_once(lin
     line.restore()
 
     await grown(url, done, beyond=done_before + len(series) - 1)
-    await assert_counted(hospital, series, told)
+    await assert_judged_once(hospital, series, await balanced(series, told=told, timeout_s=DEADLINE_S))
 
 
-async def test_an_instance_whose_record_was_written_without_an_answer_is_there_once(lines, hospital, series, told):
+async def test_an_instance_whose_record_was_written_without_an_answer_is_there_once(
+    lines, hospital, series, told, balanced
+):
     line = lines["ingest", "database"]
     reset = line.reset_when(Passing(Way.TO_SERVER, mongo_command("insert", records.INSTANCES)), Passing(Way.TO_CLIENT))
 
     await accept(hospital, series)
     await struck(reset)
 
-    await assert_counted(hospital, series, told)
+    await assert_judged_once(hospital, series, await balanced(series, told=told, timeout_s=DEADLINE_S))
 
 
 async def test_what_was_cut_off_in_the_middle_of_an_object_is_not_accepted_and_sent_again_is_there_once(
-    lines, hospital, series, told
+    lines, hospital, series, told, balanced
 ):
     line = lines["ingest", "objects"]
     cut = line.cut_when(
@@ -253,10 +193,12 @@ async def test_what_was_cut_off_in_the_middle_of_an_object_is_not_accepted_and_s
 
     assert refused.status_code >= 500
     assert recorded == 0
-    await assert_counted(hospital, series, told)
+    await assert_judged_once(hospital, series, await balanced(series, told=told, timeout_s=DEADLINE_S))
 
 
-async def test_series_accepted_while_the_broker_is_frozen_are_done_once_it_goes_on(lines, hospital, series, told):
+async def test_series_accepted_while_the_broker_is_frozen_are_done_once_it_goes_on(
+    lines, hospital, series, told, balanced
+):
     line, url = lines["ingest", "broker"], hospital.stack.url("ingest")
     unconfirmed = f'radbus_publish_failures_total{{exchange="{EVENTS}"}}'
     before = await asyncio.to_thread(counted, url, unconfirmed)
@@ -267,4 +209,4 @@ async def test_series_accepted_while_the_broker_is_frozen_are_done_once_it_goes_
     assert not told
     line.resume()
 
-    await assert_counted(hospital, series, told)
+    await assert_judged_once(hospital, series, await balanced(series, told=told, timeout_s=DEADLINE_S))

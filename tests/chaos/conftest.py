@@ -1,0 +1,54 @@
+"""What the tests of faults share: a subscriber that hears everything, and the count at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import pydicom
+import pytest
+from radbus_testing.listening import listen
+
+from tests.chaos.ledger import Accepted, Books, settle
+
+LISTENING_S = 30
+
+
+@pytest.fixture
+async def told(hospital) -> AsyncIterator[list[Mapping[str, Any]]]:
+    """What a subscriber hears of this hospital, from now on."""
+    heard: list[Mapping[str, Any]] = []
+    listening = asyncio.Event()
+
+    async def collect() -> None:
+        url = hospital.stack.environment()["RADBUS_AMQP_URL"]
+        async for event in listen(url, "#", listening=listening.set):
+            if event["institution"] == hospital.institution:
+                heard.append(event)  # noqa: PERF401 - to be seen while it grows
+
+    collecting = asyncio.create_task(collect())
+    await asyncio.wait_for(listening.wait(), LISTENING_S)
+    yield heard
+    collecting.cancel()
+    with suppress(asyncio.CancelledError):
+        await collecting
+
+
+@pytest.fixture
+def balanced(hospital) -> Callable[..., Awaitable[Books]]:
+    """Wait until everything accepted of some series has ended, once; `told` where nothing may be untold, either."""
+
+    async def balance(series: Iterable[Any], **options: Any) -> Books:
+        accepted = Accepted(instances_of(each for one in series for each in one.instances))
+        return await settle(hospital.stack.environment(), hospital.institution, accepted, **options)
+
+    return balance
+
+
+def instances_of(instances: Iterable[bytes]) -> dict[str, int]:
+    """Return the sizes of instances by SOPInstanceUID."""
+    read = ((pydicom.dcmread(io.BytesIO(each), specific_tags=["SOPInstanceUID"]), len(each)) for each in instances)
+    return {str(ds.SOPInstanceUID): size_bytes for ds, size_bytes in read}
