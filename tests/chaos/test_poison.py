@@ -28,9 +28,9 @@ from radbus_testing.programs import settings_of
 from radbus_testing.waiting import eventually, until
 from typer.testing import CliRunner
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
-DEADLINE_S = 120
+DEADLINE_S = 240
 POOL = topology.pool_queue("default")
 QUEUES = (*topology.QUEUES, POOL)
 SERVICES = ("ingest", "router", "scheduler", "results", "worker-0", "worker-1")

@@ -19,11 +19,11 @@ from radbus_testing.proxy import Proxy, proxied
 from radbus_testing.tripwire import Passing, Way
 from radbus_testing.waiting import eventually, until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
 log = logging.getLogger(__name__)
 
-DEADLINE_S = 120
+DEADLINE_S = 240
 SERVERS = {"broker": "RADBUS_AMQP_URL", "database": "RADBUS_MONGO_URL", "objects": "RADBUS_S3_URL"}
 
 

@@ -88,10 +88,14 @@ class TritonClient:
         return self._connection
 
     async def check(self, models: Sequence[str]) -> str | None:
-        """Return what is wrong, or None: the server is ready, and the code of each of these models runs."""
+        """Return what is wrong, or None: the server answers, and the code of each of these models runs.
+
+        Whether the server calls itself ready does not count: a model that is none of these and could not be loaded
+        makes it unready for ever.
+        """
         try:
-            if not await self.connection.is_server_ready(client_timeout=CONTROL_TIMEOUT_S):
-                return "Triton is not ready"
+            if not await self.connection.is_server_live(client_timeout=CONTROL_TIMEOUT_S):
+                return "Triton is not alive"
             found = await asyncio.gather(*(self._check_model(name) for name in models))
         except InferenceServerException as error:
             return f"Triton does not answer ({_status(error)})"

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 _BEAT_S = 1.0
-END_S = 10.0
+END_S = 3.0
 
 
 async def watched(work: Coroutine[Any, Any, None], *, hang_s: float) -> None:

@@ -10,8 +10,9 @@ import resource
 import signal
 import threading
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import structlog
@@ -64,7 +65,9 @@ class CpuPool:
         pool = self._pool
         try:
             async with asyncio.timeout(self._limit_s) as limit:
-                return await asyncio.wrap_future(pool.submit(work, *args, **kwargs))
+                # In a thread: the first call waits until the fork server has imported all that it preloads.
+                submitted = await asyncio.to_thread(self._submitted, pool, partial(work, *args, **kwargs))
+                return await asyncio.wrap_future(submitted)
         except MemoryError:
             text = f"expected pixel work that a process with {self._memory_bytes} bytes of memory can do"
             raise MemoryNeededError(text) from None
@@ -85,6 +88,15 @@ class CpuPool:
     async def close(self) -> None:
         """End the processes."""
         self._end(self._pool)
+
+    @staticmethod
+    def _submitted(pool: ProcessPoolExecutor, work: Callable[[], T]) -> Future[T]:
+        try:
+            return pool.submit(work)
+        except BrokenProcessPool:
+            raise
+        except RuntimeError:  # it was shut down since
+            raise PoolBrokenError("the processes that decode and draw were replaced") from None
 
     def _fresh(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
