@@ -16,7 +16,7 @@ from radbus_worker.adapters.memory import usable_bytes
 
 _GIB = 1024**3
 _COPIES = 4
-_LEAST_FOR_A_PROCESS = _GIB // 2
+_LEAST_FOR_A_PROCESS = _GIB
 
 
 def _unique_name() -> str:
