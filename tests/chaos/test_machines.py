@@ -27,19 +27,22 @@ from tritonclient.utils import InferenceServerException
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
 DEADLINE_S = 400
-# What the machine does, and what its job says of it; None where it completes all the same.
-WAYS = {
-    "waits": "took longer than 4 s",
+# What the machine does, and what its job says of it.
+DEADLY = {
     "hangs": "took longer than 4 s",
     "hangs in a thread": "took longer than 4 s",
     "kills its worker": r"its worker was lost \(attempt 2 of 2\)",
+}
+# None where the job completes all the same.
+WAYS = {
+    "waits": "took longer than 4 s",
     "exits": "the machine's code ended with SystemExit",
     "raises": "unexpected error: ValueError$",
     "calls a model": "there is no model to call",
     "nothing": "expected a MachineOutput as the machine's answer, got NoneType",
     "wrong shape": "expected labels as uint8",
     "wrong dtype": "expected labels as uint8",
-    "unknown label": "expected labels",
+    "unknown label": r"expected a segment for each label; \[9\] have none",
     "gigabytes": r"expected label maps of at most \d+ bytes together, got 17179869184",
     "many label maps": "expected at most 64 label maps, got 1000",
     "nan": "expected finite numbers",
@@ -53,8 +56,8 @@ WAYS = {
 }
 SHAPE, NO_BYTES, LONG_TEXT, NO_TEXT, DIES = 1, 2, 3, 4, 5  # as tests/site/machines/twisted/1/model.py has them
 MODEL_WAYS = {
-    SHAPE: r"expected the output LABELS as UINT8 \[3, 32, 32\], got UINT8 \[1, 2, 3\]|LABELS",
-    NO_BYTES: "LABELS",
+    SHAPE: r"expected the output LABELS as UINT8 \[3, 32, 32\], got UINT8 \[1, 2, 3\]",
+    NO_BYTES: r"expected the output LABELS as UINT8 \[3, 32, 32\], got UINT8 \[0, 32, 32\]",
     LONG_TEXT: "expected texts of at most 20000 characters",
     NO_TEXT: "REMARKS: expected a JSON list",
     DIES: "is not healthy",
@@ -99,24 +102,37 @@ def assert_said(found: dict[Any, tuple[str, str | None]], expected: dict[Any, st
     assert "Jane" not in str(found)
 
 
-async def test_whatever_a_machine_does_its_job_ends_with_the_reason_and_the_others_complete(
-    radbus, hospital, make_tiny, make_series, balanced
+async def test_whatever_a_machine_answers_its_job_ends_with_the_reason_and_the_others_complete(
+    hospital, make_tiny, make_series, balanced
 ):
     faulty = {way: make_tiny(description=way) for way in WAYS}
-    neighbours = [make_series() for _ in range(3)]
+    neighbour = make_series()
 
-    for number, one in enumerate(faulty.values()):
+    for one in faulty.values():
         await asyncio.to_thread(hospital.upload, one.instances, source="faulty")
-        if number % 7 == 0:
-            await asyncio.to_thread(hospital.upload, neighbours[number // 7].instances)
-    books = await balanced([*faulty.values(), *neighbours], timeout_s=DEADLINE_S)
+    await asyncio.to_thread(hospital.upload, neighbour.instances)
+    books = await balanced([*faulty.values(), neighbour], timeout_s=DEADLINE_S)
 
     assert_said(await asyncio.to_thread(reasons, hospital, faulty), WAYS)
-    for one in neighbours:
-        assert hospital.result(one.uid).status_code == 200
+    assert hospital.result(neighbour.uid).status_code == 200
     (judged,) = [each for each in books[records.INFERENCES].values() if each["use_case"] == "faulty"]
     assert (judged["triage"], judged["triage_reason"].partition(":")[0]) == ("routine", "not judged")
-    await asyncio.to_thread(radbus.wait_until_ready, timeout_s=120)
+
+
+@pytest.mark.parametrize("way", DEADLY)
+async def test_a_machine_that_takes_every_worker_along_fails_its_job_after_its_attempts_and_the_others_complete(
+    radbus, hospital, make_tiny, make_sleepy, balanced, way
+):
+    deadly, neighbours = make_tiny(description=way), [make_sleepy(10) for _ in range(4)]
+
+    await asyncio.to_thread(hospital.upload, deadly.instances, source="faulty")
+    for one in neighbours:
+        await asyncio.to_thread(hospital.upload, one.instances, source="sleepy")
+    books = await balanced([deadly, *neighbours], timeout_s=DEADLINE_S)
+    await asyncio.to_thread(radbus.wait_until_ready, timeout_s=DEADLINE_S)
+
+    assert_said(await asyncio.to_thread(reasons, hospital, {way: deadly}), {way: DEADLY[way]})
+    assert books.states() == {"completed": len(neighbours), "failed": 1}
 
 
 async def test_whatever_a_model_answers_its_job_ends_with_the_reason_and_the_others_complete(

@@ -277,9 +277,7 @@ class Hospital:
         study = f"{series}.1"
         phantom = chest_phantom(slices=slices, rows=128)
         first: pydicom.Dataset | None = None
-        for index, made in enumerate(
-            phantom_instances(phantom, study_instance_uid=study, series_instance_uid=series)
-        ):
+        for index, made in enumerate(phantom_instances(phantom, study_instance_uid=study, series_instance_uid=series)):
             if index in leave_out:
                 continue
             content = changed(made)
