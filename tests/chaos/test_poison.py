@@ -125,7 +125,9 @@ async def test_poison_of_every_kind_in_every_queue_is_dead_with_its_reason_and_d
             await channel.default_exchange.publish(message_of(KINDS[kind], message_id), queue, timeout=60)
     await asyncio.to_thread(hospital.upload, series.instances)
     books = await balanced([series], timeout_s=DEADLINE_S)
-    found = await until(lambda: letters(dead, mark, len(expected)), timeout_s=DEADLINE_S, what="all of them dead")
+    found = await until(
+        lambda: letters(dead, mark, len(expected)), timeout_s=DEADLINE_S, what="all of them dead", every_s=2
+    )
 
     try:
         assert books.states() == {"completed": 1}

@@ -47,15 +47,14 @@ async def running(hospital, documents: Documents, *, attempt: int = 1) -> Mappin
 
 
 def holder(radbus, lease: Mapping[str, Any]) -> str:
-    """Tell which of the stack's programs holds a lease: it says so in its log."""
-
-    def found() -> str | None:
-        for name in ("worker-0", "worker-1"):
-            if any(f'"job_id": "{lease["job_id"]}"' in line for line in radbus.logs(name, lines=2000)):
-                return name
-        return None
-
-    return eventually(found, timeout_s=DEADLINE_S, what="worker that says that it has the task")
+    """Tell which of the stack's programs holds a lease: it has said its name in its log."""
+    name = f'"worker": "{lease["worker"]}"'
+    (program,) = (
+        each
+        for each in ("worker-0", "worker-1")
+        if any("worker.announced" in line and name in line for line in radbus.logs(each, lines=10_000))
+    )
+    return program
 
 
 async def test_the_task_of_a_killed_worker_is_done_by_another_and_the_time_that_takes_is_told(
