@@ -242,7 +242,7 @@ class Bus:
             routing_key=routing_key,
             mandatory=True,
             headers=headers,
-            message_id=message.message_id,
+            message_id=message.raw_message.message_id,  # FastStream draws another one where there is none
             message_type=message.raw_message.type,
         )
 
