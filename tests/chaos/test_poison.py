@@ -44,7 +44,6 @@ class Poison:
     reason: str = "expected a CloudEvent with"
     content_type: str | None = CONTENT_TYPE
     headers: dict[str, Any] = field(default_factory=dict)
-    has_id: bool = True
 
 
 def event(**changes: Any) -> bytes:
@@ -78,12 +77,13 @@ KINDS = {
         b'{"id": "{mark}", "x": "' + 4 * 1024 * 1024 * b"x" + b'"}', reason="expected at most 4194304 bytes"
     ),
     "another content type": Poison(event(), reason="expected the content type", content_type="text/plain"),
-    "no ids": Poison(b'{"id": "{mark}"}', content_type=None, has_id=False),
+    "no content type": Poison(b'{"id": "{mark}"}', content_type=None),
     "headers without end": Poison(b'{"id": "{mark}"}', headers={"x-bomb": "x" * 120_000}),
     "many headers": Poison(b'{"id": "{mark}"}', headers={f"x-{number}": number for number in range(8_000)}),
     "retries without end": Poison(b'{"id": "{mark}"}', headers={RETRIES_HEADER: "9" * 5_000}),
     "headers of wrong types": Poison(
-        b'{"id": "{mark}"}', headers={"traceparent": {"a": [1, None]}, REASON_HEADER: 7, RETRIES_HEADER: b"\xff"}
+        b'{"id": "{mark}"}',
+        headers={"traceparent": {"a": [1, None]}, REASON_HEADER: 7, RETRIES_HEADER: bytearray(b"\xff")},
     ),
 }
 
@@ -147,7 +147,7 @@ def message_of(poison: Poison, message_id: str) -> aio_pika.Message:
         poison.body.replace(b"{mark}", message_id.encode()),
         content_type=poison.content_type,
         headers=poison.headers,
-        message_id=message_id if poison.has_id else None,
+        message_id=message_id,
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
     )
 

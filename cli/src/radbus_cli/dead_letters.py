@@ -20,6 +20,7 @@ _OURS = (REASON_HEADER, RETRIES_HEADER, DIED_AT_HEADER)
 # All headers of a message must fit into one frame of 128 KiB.
 _REPLAYS_KEPT = 10
 _ENTRY_CHARACTERS = 4_000
+_DIGITS = 6  # what has more was never a count
 _UNROUTED = "no queue took it: expected that of a worker pool"
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -53,7 +54,7 @@ def read_letter(queue: str, message_id: str | None, body: bytes, headers: Mappin
     event = body_of(body)
     told = event if isinstance(event, dict) else {}
     retries = text_of(headers.get(RETRIES_HEADER))
-    attempts = 1 + (int(retries) if retries.isdecimal() else 0)
+    attempts = 1 + (int(retries) if retries.isdecimal() and len(retries) <= _DIGITS else 0)
     limit = _death_by_limit(queue, headers)
     return DeadLetter(
         id=message_id or _text_or_none(told.get("id")) or f"sha256:{hashlib.sha256(body).hexdigest()[:16]}",
