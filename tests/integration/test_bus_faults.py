@@ -94,6 +94,8 @@ async def test_a_publish_that_timed_out_may_have_happened(line, queue, started):
     heard: asyncio.Queue[Event] = asyncio.Queue()
     sent = fact(queue)
     bus = await started(settings, queue, heard.put)
+    await bus.publish(fact(queue))  # the first one asks the broker for more than to take it
+    await asyncio.wait_for(heard.get(), DEADLINE_S)
     proxy.pause(Way.TO_CLIENT)
 
     with pytest.raises(BusUnavailableError):
