@@ -228,7 +228,7 @@ async def test_every_fact_and_order_told_again_twice_and_in_another_order_change
         await asyncio.to_thread(hospital.upload, series[1].instances, source="sleepy")
         before = unchanging(await balanced(series, timeout_s=DEADLINE_S))
         again = doubled(disordered(list(said), seed=seed))
-    await deliver(url, again)
+        await deliver(url, again)  # while somebody listens to those facts that no service hears
     await asyncio.to_thread(hospital.upload, last.instances, source="sleepy")  # what was told again stands before it
     after = unchanging(await balanced([*series, last], timeout_s=DEADLINE_S))
 
