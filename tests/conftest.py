@@ -50,6 +50,7 @@ def radbus() -> Iterator[LocalStack]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("RADBUS_SITE_USE_CASES_DIR", str(ROOT / "tests" / "site" / "use_cases"))
         environment.setenv("RADBUS_HTTP_HEAD_S", "5")
+        environment.setenv("PYTHONPATH", str(ROOT / "tests" / "site" / "plugins"))
         environment.setenv("RADBUS_QUIET_S", "2")
         environment.setenv("RADBUS_STUDY_QUIET_S", "2")
         # Of what is temporary and what is said in detail, tests look for what should not be there.

@@ -41,7 +41,7 @@ def one_address(services: Sequence[Service]) -> OneAddress:
     own = FastAPI(openapi_url=None)
     checks = {f"{service.name}.{name}": check for service in services for name, check in service.checks.items()}
     notes = {f"{service.name}.{name}": note for service in services for name, note in service.notes.items()}
-    own.include_router(health_routes(checks, notes))
+    own.include_router(health_routes("radbus", checks, notes))
     public = {service.name: service.api for service in services}
     return OneAddress({name: public[name] for name in ServiceName}, own)
 

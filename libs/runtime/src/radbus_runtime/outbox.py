@@ -15,6 +15,7 @@ from radbus_storage.documents import Collection, Index
 from radbus_runtime import metrics
 from radbus_runtime.bus import Bus
 from radbus_runtime.events import Outgoing
+from radbus_runtime.progress import beat
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +65,7 @@ class OutboxRelay:
 
     async def _sweep(self) -> None:
         while True:
+            beat("outbox")
             await asyncio.sleep(_SWEEP_EVERY_S)
             try:
                 await self.sweep_once()

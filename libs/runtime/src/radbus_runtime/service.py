@@ -25,9 +25,11 @@ from radbus_runtime.audit.codes import START, STOP
 from radbus_runtime.audit.middleware import audited
 from radbus_runtime.audit.trail import AUDIT_INDEXES, AuditTrail
 from radbus_runtime.bus import Bus
-from radbus_runtime.health import Check, answers, health_routes
+from radbus_runtime.hanging import END_S, end_within, watched
+from radbus_runtime.health import Check, answers, health_routes, look
 from radbus_runtime.http_protocol import BoundedHttpProtocol
 from radbus_runtime.logs import configure_logs
+from radbus_runtime.progress import Pulses
 from radbus_runtime.settings import ServiceSettings, load
 from radbus_runtime.tracing import configure_traces
 
@@ -37,6 +39,8 @@ _STOP_RECORDED_WITHIN_S = 3.0
 
 Loop = Callable[[], Awaitable[None]]
 S = TypeVar("S", bound=ServiceSettings)
+
+_LOOK_EVERY_S = 10.0
 
 
 @dataclass(slots=True)
@@ -56,6 +60,7 @@ class Service:
     drain: Sequence[Loop] = ()
     _started: bool = False
     _trail: AuditTrail = field(init=False)
+    _pulses: Pulses = field(default_factory=Pulses)
 
     def __post_init__(self) -> None:
         """Add the audit trail and the health routes."""
@@ -65,11 +70,12 @@ class Service:
             "started": self._check_started,
             "rabbitmq": self.bus.check,
             "mongodb": answers(self.documents.ping),
+            "loops": self._pulses.check,
         }
         if self.objects is not None:
             own["objects"] = answers(self.objects.ping)
         self.checks = {**own, **self.checks}
-        self.api.include_router(health_routes(self.checks, self.notes))
+        self.api.include_router(health_routes(self.name, self.checks, self.notes))
 
     async def run(self) -> None:
         """Serve until SIGTERM, then drain; a loop that fails ends the service, whose supervisor starts it again."""
@@ -81,8 +87,9 @@ class Service:
         await self.bus.start()
         self._started = True
         log.info("service.started", port=self.settings.http_port)
+        self._pulses.listen()
         async with asyncio.TaskGroup() as loops:
-            for loop in (self.bus.keep_declared, self._trail.run, *self.loops):
+            for loop in (self.bus.keep_declared, self._trail.run, self._keep_looking, *self.loops):
                 loops.create_task(_run(loop))
 
     async def end(self, work: asyncio.Task[None]) -> None:
@@ -99,6 +106,13 @@ class Service:
         if self.objects is not None:
             self.objects.close()
         log.info("service.stopped")
+
+    async def _keep_looking(self) -> None:
+        """Look at the own checks also when nobody asks: the metrics tell, and a model that has died is loaded anew."""
+        while True:
+            await look(self.name, self.checks)
+            await self.bus.count_dead_letters()
+            await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _prepare_stores(self) -> None:
         deadline = asyncio.get_running_loop().time() + self.settings.start_s
@@ -176,7 +190,7 @@ def start(name: str, kind: type[S], compose: Callable[[S], Coroutine[Any, Any, N
         sys.exit(f"{name}: {error}")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(running)
+            runner.run(watched(running, hang_s=settings.hang_s))
     except* Exception as group:
         log.critical("service.gave_up", exc_info=group)
         sys.exit(1)
@@ -184,3 +198,4 @@ def start(name: str, kind: type[S], compose: Callable[[S], Coroutine[Any, Any, N
         provider = trace.get_tracer_provider()
         if isinstance(provider, TracerProvider):
             provider.shutdown()
+        end_within(END_S, code=1)  # the interpreter waits for every thread of a pool, also for one that hangs

@@ -87,6 +87,9 @@ class ServiceSettings(BaseSettings):
     )
     prefetch: int = Field(default=20, ge=1, description="Messages in work at a time, a queue and replica.")
     drain_s: float = Field(default=15, ge=0, description="How long running handlers may take to end at SIGTERM.")
+    hang_s: float = Field(
+        default=120, gt=0, description="An event loop that stands still for so long ends its process."
+    )
     start_s: float = Field(default=60, gt=0, description="How long to try to reach the servers at start.")
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
     traces: str = Field(default="off", description="off, file:<folder>, or otlp:<URL>.")
