@@ -339,7 +339,7 @@ def test_no_record_has_it_but_in_the_header_elements_of_instances_and_series(hea
 @pytest.mark.parametrize(
     "command",
     [
-        "jobs list --json",
+        "jobs --json",
         "dead list --json",
         "trail list --limit 5000 --json",
         "trail list --limit 5000 --atna",
