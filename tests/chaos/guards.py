@@ -65,8 +65,8 @@ GUARDS: Final = (
     Guard(
         "the write before the answer",
         "services/ingest/src/radbus_ingest/handlers/receiving.py",
-        "lost = await self._toucher.touch(arrival, stored)",
-        "lost, self.__class__.late = set(), asyncio.create_task(self._toucher.touch(arrival, stored))",
+        "lost = await self._toucher.touch(arrival, stored, began=started, is_whole=is_whole)",
+        "lost, self.__class__.late = set(), asyncio.create_task(self._toucher.touch(arrival, stored, began=started))",
         STEPS.format("ingest-takes"),
     ),
     Guard(

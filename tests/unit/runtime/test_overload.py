@@ -50,7 +50,7 @@ async def test_beyond_a_number_of_requests_at_a_time_the_next_is_503_and_health_
         await go_on.wait()
         return "done"
 
-    api.include_router(health_routes({}))
+    api.include_router(health_routes("test", {}))
     transport = httpx2.ASGITransport(app=api)
     async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
         first = asyncio.create_task(client.get("/slow"))
@@ -69,7 +69,7 @@ async def test_a_note_is_told_at_readyz_and_makes_nothing_unready():
         return "refusing requests: disk"
 
     api = create_api("test", description="")
-    api.include_router(health_routes({}, {"admission": refusing}))
+    api.include_router(health_routes("test", {}, {"admission": refusing}))
 
     answer = TestClient(api).get("/readyz")
 
