@@ -51,6 +51,17 @@ _OF_EVERY_FRAME = (
     "StudyInstanceUID",
 )
 
+_OF_THE_STUDY = (*_MAY_BE_EMPTY, "StudyDescription")
+
+
+def copy_patient_and_study(source: Dataset, target: Dataset) -> None:
+    """Put patient and study of `source` into `target`, whose text is UTF-8: the values that are valid, else empty."""
+    kept = _whole_copy(source)
+    for keyword in _OF_THE_STUDY:
+        if keyword in kept:
+            setattr(target, keyword, str(kept.get(keyword) or ""))
+    target.StudyInstanceUID = str(source.StudyInstanceUID)
+
 
 def sources_for_highdicom(sources: Sequence[Dataset], frames: Sequence[Frame]) -> list[Dataset]:
     """Return copies of the source headers in the order of `frames`, one for each instance, sources left as they are.
