@@ -35,6 +35,7 @@ class Window:
 
 LUNG_WINDOW = Window(LUNG_WINDOW_CENTRE, LUNG_WINDOW_WIDTH)
 SOFT_TISSUE_WINDOW = Window(40.0, 400.0)
+BRAIN_WINDOW = Window(40.0, 80.0)
 
 
 def default_window(volume: Volume) -> Window:

@@ -42,13 +42,14 @@ class Drawn:
     window: Window | None = None
 
 
-def make_presentation_state(drawn: Drawn, *, sources: Sequence[Dataset], provenance: Provenance) -> Dataset:
+def make_presentation_state(drawn: Drawn, *, sources: Sequence[Dataset], provenance: Provenance) -> Dataset | None:
     """Return the presentation state; to be written as implicit VR little endian, for outlines may be long.
 
+    None where one state cannot show all instances: their values are rescaled differently, and it can hold one way only.
     `sources` are the headers of the source instances, in any order.
 
     Raises:
-        OutputNotValid: The labels do not match the frames or the segments, or the source cannot be shown in one way.
+        OutputNotValid: The labels do not match the frames or the segments, or the source of a frame is absent.
     """
     if not sources:
         raise OutputNotValid("expected the headers of the source instances")
@@ -56,29 +57,32 @@ def make_presentation_state(drawn: Drawn, *, sources: Sequence[Dataset], provena
         check_labels(label_map, frames=len(drawn.frames))
     images = sources_for_highdicom(sources, drawn.frames)
     draw = _Draughtsman(images, drawn)
-    try:
-        state = hd.pr.GrayscaleSoftcopyPresentationState(
-            referenced_images=images,
-            series_instance_uid=series_uid(provenance.job_id, "pr"),
-            series_number=SERIES_NUMBER,
-            sop_instance_uid=derived_uid(provenance.job_id, f"pr/{provenance.machine}"),
-            instance_number=1,
-            manufacturer=MANUFACTURER,
-            manufacturer_model_name=provenance.machine,
-            software_versions=provenance.machine_version,
-            device_serial_number=(provenance.weights_sha256 or provenance.job_id)[:LONG_STRING_CHARACTERS],
-            content_label=_code_string(provenance.use_case),
-            content_description=RESEARCH_USE_ONLY,
-            content_creator_name=f"{provenance.machine}^{MANUFACTURER}",
-            graphic_layers=draw.layers or None,
-            graphic_annotations=[*draw.annotations()],
-            voi_lut_transformations=_windowed(drawn.window),
-            transfer_syntax_uid=ImplicitVRLittleEndian,
-        )
-    except ValueError as error:  # such as slices with different rescaling: one state cannot hold two
-        raise OutputNotValid(f"expected a source that one presentation state can show: {error}") from error
+    if len({_rescaling(image) for image in images}) > 1:
+        return None
+    state = hd.pr.GrayscaleSoftcopyPresentationState(
+        referenced_images=images,
+        series_instance_uid=series_uid(provenance.job_id, "pr"),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=derived_uid(provenance.job_id, f"pr/{provenance.machine}"),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=provenance.machine,
+        software_versions=provenance.machine_version,
+        device_serial_number=(provenance.weights_sha256 or provenance.job_id)[:LONG_STRING_CHARACTERS],
+        content_label=_code_string(provenance.use_case),
+        content_description=RESEARCH_USE_ONLY,
+        content_creator_name=f"{provenance.machine}^{MANUFACTURER}",
+        graphic_layers=draw.layers or None,
+        graphic_annotations=[*draw.annotations()],
+        voi_lut_transformations=_windowed(drawn.window),
+        transfer_syntax_uid=ImplicitVRLittleEndian,
+    )
     state.Laterality = ""  # type 2C: nobody says that what is shown has only one side
     return stamp(state, title=f"{provenance.use_case} outlines", source=images[0], provenance=provenance)
+
+
+def _rescaling(image: Dataset) -> tuple[object, object]:
+    return image.get("RescaleSlope"), image.get("RescaleIntercept")
 
 
 def _windowed(window: Window | None) -> list[hd.pr.SoftcopyVOILUTTransformation] | None:

@@ -8,6 +8,7 @@ import highdicom as hd
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.uid import SegmentationStorage
 from radbus_contracts.notice import RESEARCH_USE_ONLY
 from radbus_machines.types import Frame, LabelMap, Segment
 
@@ -48,7 +49,7 @@ def make_segmentation(
         segment_descriptions=[_description(i, s, provenance) for i, s in enumerate(segments, start=1)],
         series_instance_uid=series_uid(provenance.job_id, "seg"),
         series_number=SERIES_NUMBER,
-        sop_instance_uid=derived_uid(provenance.job_id, f"seg/{label_map.name}"),
+        sop_instance_uid=_instance_uid(label_map, provenance),
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=provenance.machine,
@@ -61,6 +62,20 @@ def make_segmentation(
         specific_character_set=None,
     )
     return _finished(seg, label_map, datasets[0], provenance)
+
+
+def segmentation_reference(label_map: LabelMap, source: Dataset, provenance: Provenance) -> Dataset:
+    """Return the four UIDs by which other objects name the SEG of a label map in which something is labelled."""
+    reference = Dataset()
+    reference.SOPClassUID, reference.SOPInstanceUID = SegmentationStorage, _instance_uid(label_map, provenance)
+    reference.StudyInstanceUID = source.StudyInstanceUID
+    reference.SeriesInstanceUID = series_uid(provenance.job_id, "seg")
+    return reference
+
+
+def _instance_uid(label_map: LabelMap, provenance: Provenance) -> str:
+    # Two machines of a job may name a label map alike.
+    return derived_uid(provenance.job_id, f"seg/{provenance.machine}/{label_map.name}")
 
 
 def _check(label_map: LabelMap, sources: Sequence[Dataset]) -> None:
@@ -114,7 +129,7 @@ def _finished(seg: Dataset, label_map: LabelMap, source: Dataset, provenance: Pr
     stamp(seg, title=f"{provenance.use_case} {label_map.name}", source=source, provenance=provenance)
     if "FrameOfReferenceUID" not in source:
         seg.PatientOrientation = source.get("PatientOrientation") or ""  # type 2C without a frame of reference
-    organization_uid = derived_uid(provenance.job_id, f"seg/{label_map.name}/dimensions")
+    organization_uid = derived_uid(provenance.job_id, f"seg/{provenance.machine}/{label_map.name}/dimensions")
     seg.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization_uid
     for index in seg.DimensionIndexSequence:
         index.DimensionOrganizationUID = organization_uid
