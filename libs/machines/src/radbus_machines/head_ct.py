@@ -189,8 +189,8 @@ def _blood(result: _Result) -> Finding:
         return Finding(name, present=False, text=text, code=_HEMORRHAGE)
     sides = " and ".join(sorted({_place(lesion.side) for lesion in result.lesions}))
     text = (
-        f"{len(result.lesions)} hyperdense lesion(s), {sides}, together {_total(result):.1f} mL: fresh blood is as dense, "
-        "and so are some tumours. Compare with the images."
+        f"{len(result.lesions)} hyperdense lesion(s), {sides}, together {_total(result):.1f} mL: fresh blood is as "
+        "dense, and so are some tumours. Compare with the images."
     )
     return Finding(name, present=True, text=text, code=_HEMORRHAGE)
 
