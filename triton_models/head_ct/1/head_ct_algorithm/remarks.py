@@ -14,6 +14,8 @@ from head_ct_algorithm.grid import Grid
 FEWEST_FRAMES = 10
 THICK_MM = 7.0
 _NOISE_HU = 14.0
+_EVEN_DEPTH_MM = 15.0
+_FEWEST_PAIRS = 300
 _METAL_HU = 2500.0
 _METAL_ML = 0.2
 _BRIGHT_HU = (100.0, 400.0)
@@ -48,7 +50,7 @@ def remarks_on(grid: Grid, brain: Brain, volume: NDArray[np.int16]) -> list[Rema
         _cut(grid, brain),
         _metal(grid, volume),
         _contrast(grid, brain),
-        _noise(grid, volume, brain),
+        _noise(grid, brain),
     ]
     return [remark for remark in found if remark is not None]
 
@@ -89,18 +91,17 @@ def _contrast(grid: Grid, brain: Brain) -> Remark | None:
     return Remark("contrast", "The vessels are bright with contrast medium, which hides fresh blood.")
 
 
-def _noise(grid: Grid, volume: NDArray[np.int16], brain: Brain) -> Remark | None:
-    """Measure how neighbours differ in the middle of the brain, where tissue is even."""
+def _noise(grid: Grid, brain: Brain) -> Remark | None:
+    """Measure how neighbours of 1 mm differ in the middle of the brain, where tissue is even."""
+    deep = brain.inside & (brain.depth_mm > _EVEN_DEPTH_MM)
     spreads = []
-    for z in np.flatnonzero((brain.depth_mm > 15).any(axis=(1, 2)) & brain.inside.any(axis=(1, 2)))[::2]:
-        fine = volume[min(z * grid.factors[0], volume.shape[0] - 1)].astype(np.float32)
-        deep = grid.refined((brain.inside & (brain.depth_mm > 15))[z : z + 1], (1, *fine.shape))[0]
-        pairs = deep[:, :-1] & deep[:, 1:]
-        if pairs.sum() > 500:
-            spreads.append(float(np.median(np.abs(np.diff(fine, axis=1))[pairs])) / 0.954)
+    for plane, mask in zip(grid.hu, deep, strict=True):
+        pairs = mask[:, :-1] & mask[:, 1:]
+        if pairs.sum() > _FEWEST_PAIRS:
+            spreads.append(float(np.median(np.abs(np.diff(plane, axis=1))[pairs])) / 0.954)
     if not spreads or np.median(spreads) < _NOISE_HU:
         return None
     return Remark(
         "noise_or_sharp_kernel",
-        f"Neighbouring pixels of the brain differ by {np.median(spreads):.0f} HU: noise or a sharp kernel hides blood.",
+        f"Neighbouring places of the brain differ by {np.median(spreads):.0f} HU: noise or a sharp kernel hides blood.",
     )
