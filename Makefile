@@ -9,7 +9,7 @@ PYTEST := $(VENV)/pytest
 PYTHON_FOLDERS := libs services cli tests examples triton_models deploy docs
 TYPED := $(wildcard libs/*/src services/*/src) cli/src deploy/local docs examples
 
-.PHONY: help install demo up down test lint types imports unit contract integration e2e chaos whole bench docs lock
+.PHONY: help install demo up down test lint types imports unit fuzz contract integration e2e chaos whole bench bench-load docs lock soak guards
 
 help: ## show this
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -42,6 +42,9 @@ imports: install ## who may import whom
 unit: install ## no socket, no sleep
 	$(PYTEST) tests/unit -n auto
 
+fuzz: install ## hostile input of new kinds, for a quarter of an hour
+	ulimit -v 8000000; RADBUS_FUZZ_EXAMPLES=$${RADBUS_FUZZ_EXAMPLES:-20000} $(PYTEST) tests/unit/fuzz --timeout 3000
+
 contract: install ## snapshots of the outside contracts
 	$(PYTEST) tests/contract
 
@@ -54,11 +57,20 @@ e2e: install ## whole journeys on the local stack
 chaos: install ## cut, kill, delay, fill
 	$(PYTEST) tests/chaos
 
+soak: install ## mixed load under random faults, then the ledger: MINUTES=60 SEED=
+	RADBUS_SOAK_MINUTES=$(or $(MINUTES),60) RADBUS_SOAK_SEED=$(SEED) $(PYTEST) tests/chaos/test_soak.py
+
+guards: install ## take out one guard after another: a named test must fail
+	$(VENV)/python tests/chaos/guards.py
+
 whole: install ## contract, e2e and chaos on one start of the stack
 	$(PYTEST) tests/contract tests/e2e tests/chaos
 
 bench: install ## measure, never assert
-	$(PYTEST) tests/bench -s
+	$(PYTEST) tests/bench -s --ignore tests/bench/test_load.py
+
+bench-load: install ## more than can be taken: what gives first
+	$(PYTEST) tests/bench/test_load.py -s
 
 docs: install ## write the pages that are made from the code
 	$(VENV)/python docs/generate.py

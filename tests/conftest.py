@@ -49,8 +49,17 @@ def radbus() -> Iterator[LocalStack]:
         shutil.copytree(folder, machines, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("RADBUS_SITE_USE_CASES_DIR", str(ROOT / "tests" / "site" / "use_cases"))
+        environment.setenv("RADBUS_HTTP_HEAD_S", "5")
+        environment.setenv("PYTHONPATH", str(ROOT / "tests" / "site" / "plugins"))
         environment.setenv("RADBUS_QUIET_S", "2")
         environment.setenv("RADBUS_STUDY_QUIET_S", "2")
+        # Of what is temporary and what is said in detail, tests look for what should not be there.
+        spool = TEST_ROOT.with_name(f"{TEST_ROOT.name}-spool")
+        shutil.rmtree(spool, ignore_errors=True)
+        spool.mkdir(parents=True)
+        environment.setenv("RADBUS_SPOOL_DIR", str(spool))
+        environment.setenv("RADBUS_SCRATCH_DIR", str(spool))
+        environment.setenv("RADBUS_LOG_LEVEL", "DEBUG")
         yield from _running(services=True, machines_dir=machines)
 
 
@@ -118,13 +127,14 @@ class Hospital:
 @pytest.fixture
 def hospitals(radbus) -> Callable[[], Hospital]:
     """Make a client of an institution that no other test has."""
+    return lambda: new_hospital(radbus)
 
-    def make() -> Hospital:
-        institution = f"hospital-{uuid.uuid4().hex[:10]}"
-        token = asyncio.run(create_in(radbus.environment(), institution=institution, name="modality"))
-        return Hospital(radbus, institution, token)
 
-    return make
+def new_hospital(stack: LocalStack) -> Hospital:
+    """Make a client of an institution of its own, known to a stack's services."""
+    institution = f"hospital-{uuid.uuid4().hex[:10]}"
+    token = asyncio.run(create_in(stack.environment(), institution=institution, name="modality"))
+    return Hospital(stack, institution, token)
 
 
 @pytest.fixture
@@ -163,11 +173,11 @@ def make_series(small_chest) -> Callable[..., Series]:
 def make_sleepy(make_series, small_chest) -> Callable[..., Series]:
     """Make a series that keeps the sleeping model busy for so many milliseconds, 30 s at most."""
 
-    def make(sleep_ms: int) -> Series:
+    def make(sleep_ms: int, **header: Any) -> Series:
         voxels = small_chest.voxels[:3, :32, :32].copy()
         voxels[...] = sleep_ms // 10  # a CT of 12 bits holds no more than 3071 HU
         tiny = replace(small_chest, voxels=voxels)
-        return make_series(tiny, body_part="ABDOMEN", study_description="CT abdomen phantom")
+        return make_series(tiny, **{"body_part": "ABDOMEN", "study_description": "CT abdomen phantom", **header})
 
     return make
 

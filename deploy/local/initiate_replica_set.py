@@ -1,6 +1,6 @@
-"""Make one mongod the primary of a replica set of its own; exit 0 as soon as it takes writes.
+"""Make a replica set of the mongods at some addresses; print its primary as soon as there is one that takes writes.
 
-Usage: initiate_replica_set.py HOST:PORT. Running it again changes nothing.
+Usage: initiate_replica_set.py HOST:PORT [HOST:PORT ...]. Running it again changes nothing.
 """
 
 from __future__ import annotations
@@ -15,26 +15,38 @@ _NAME = "rs0"
 _NOT_YET_INITIATED = 94
 _DEADLINE_S = 8.0
 
+_Client = MongoClient[dict[str, object]]
 
-def main(address: str) -> int:
-    """Initiate the replica set at an address, or mend its address, and wait until it is writable."""
-    client: MongoClient[dict[str, object]] = MongoClient(address, directConnection=True, serverSelectionTimeoutMS=2000)
+
+def main(addresses: list[str]) -> int:
+    """Initiate the replica set, or mend its one address, and wait until it is writable."""
+    clients: list[_Client] = [
+        MongoClient(address, directConnection=True, serverSelectionTimeoutMS=2000) for address in addresses
+    ]
     try:
-        _configure(client, address)
-        deadline = time.monotonic() + _DEADLINE_S
-        while time.monotonic() < deadline:
-            if client.admin.command("hello").get("isWritablePrimary"):
-                return 0
-            time.sleep(0.05)
+        _configure(clients[0], addresses)
     except PyMongoError as error:
-        sys.stderr.write(f"{address}: {error}\n")
-    finally:
-        client.close()
+        if len(addresses) == 1:
+            return _failed(addresses[0], error)
+    deadline = time.monotonic() + _DEADLINE_S
+    while time.monotonic() < deadline:
+        for address, client in zip(addresses, clients, strict=True):
+            if _is_primary(client):
+                sys.stdout.write(f"{address}\n")
+                return 0
+        time.sleep(0.05)
     return 1
 
 
-def _configure(client: MongoClient[dict[str, object]], address: str) -> None:
-    wanted = [{"_id": 0, "host": address}]
+def _is_primary(client: _Client) -> bool:
+    try:
+        return bool(client.admin.command("hello").get("isWritablePrimary"))
+    except PyMongoError:
+        return False
+
+
+def _configure(client: _Client, addresses: list[str]) -> None:
+    wanted = [{"_id": number, "host": address} for number, address in enumerate(addresses)]
     try:
         config = client.admin.command("replSetGetConfig")["config"]
     except OperationFailure as error:
@@ -42,11 +54,16 @@ def _configure(client: MongoClient[dict[str, object]], address: str) -> None:
             raise
         client.admin.command("replSetInitiate", {"_id": _NAME, "members": wanted})
         return
-    if [member["host"] for member in config["members"]] != [address]:
+    if [member["host"] for member in config["members"]] != addresses:
         # The same data on another port: the node no longer finds itself in its own configuration.
         renamed = {**config, "members": wanted, "version": config["version"] + 1}
         client.admin.command("replSetReconfig", renamed, force=True)
 
 
+def _failed(address: str, error: PyMongoError) -> int:
+    sys.stderr.write(f"{address}: {error}\n")
+    return 1
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1:]))

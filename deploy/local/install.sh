@@ -31,8 +31,13 @@ missing_packages() {
     # For names in reports: most scripts, and Chinese, Japanese and Korean.
     [[ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ]] || echo fonts-dejavu-core
     [[ -e /usr/share/fonts/truetype/wqy/wqy-microhei.ttc ]] || echo fonts-wqy-microhei
+    # For tests in which a clock jumps.
+    compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || echo libfaketime
     if [[ -z ${RADBUS_AMQP_URL:-} ]]; then
         [[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]] || has_program rabbitmq-server || echo rabbitmq-server
+    fi
+    if newer_rabbitmq_wanted; then
+        has_program debootstrap || [[ -x /usr/sbin/debootstrap ]] || echo debootstrap
     fi
     if [[ -z ${RADBUS_MONGO_URL:-} ]] && ! has_program mongod; then
         grep -q 'libcurl\.so\.4 ' <<<"$libraries" || echo libcurl4
@@ -42,6 +47,8 @@ missing_packages() {
         has_shared_python "$libraries" || echo libpython3.11
     fi
 }
+
+newer_rabbitmq_wanted() { [[ ${RADBUS_RABBITMQ:-} == 4.3 && -z ${RADBUS_AMQP_URL:-} ]]; }
 
 has_program() { command -v "$1" >/dev/null 2>&1; }
 
@@ -125,6 +132,7 @@ flock 9
 missing="$(missing_packages)"
 # shellcheck disable=SC2086 # a list of words
 [[ -z $missing ]] || install_packages $missing
+! newer_rabbitmq_wanted || deploy/local/install_rabbitmq.sh "$PWD/.local/rabbitmq-$RADBUS_RABBITMQ"
 
 if [[ -x .venv/bin/radbus && (-x .local/triton-venv/bin/python || -n ${RADBUS_TRITON_URL:-}) ]] &&
     [[ -f $stamp && "$(<"$stamp")" == "$(fingerprint)" ]]; then

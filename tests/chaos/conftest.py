@@ -13,6 +13,7 @@ import pytest
 from radbus_testing.listening import listen
 
 from tests.chaos.ledger import Accepted, Books, settle
+from tests.chaos.load import Load
 
 LISTENING_S = 30
 
@@ -46,6 +47,25 @@ def balanced(hospital) -> Callable[..., Awaitable[Books]]:
         return await settle(hospital.stack.environment(), hospital.institution, accepted, **options)
 
     return balance
+
+
+@pytest.fixture
+def make_load(make_series, make_sleepy) -> Callable[[str], list[Load]]:
+    """Make series of these kinds: `c` a chest, `s` one that keeps a worker for a second, `q` one that is quick."""
+
+    def make(kinds: str) -> list[Load]:
+        sleeps_ms = {"s": 1000, "q": 10}
+
+        def load(kind: str) -> Load:
+            if kind == "c":
+                each, source = make_series(), None
+            else:
+                each, source = make_sleepy(sleeps_ms[kind]), "sleepy"
+            return Load(each.uid, each.instances, source)
+
+        return [load(kind) for kind in kinds]
+
+    return make
 
 
 def instances_of(instances: Iterable[bytes]) -> dict[str, int]:

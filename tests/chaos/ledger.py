@@ -160,6 +160,8 @@ def _named(found: Mapping[str, Mapping[str, Document]]) -> Iterator[str]:
 
 def _of_instances(books: Books, accepted: Accepted) -> Iterator[str]:
     recorded = {each["sop_instance_uid"]: each for each in books[records.INSTANCES].values()}
+    recordings = Counter(each["sop_instance_uid"] for each in books[records.INSTANCES].values())
+    yield from (f"double: instance {uid} is recorded {n} times" for uid, n in recordings.items() if n > 1)
     yield from (f"lost: instance {uid} was accepted" for uid in accepted.instances.keys() - recorded.keys())
     for uid, size_bytes in accepted.instances.items():
         if uid in recorded and recorded[uid]["size_bytes"] != size_bytes:

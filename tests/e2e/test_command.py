@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -12,29 +10,7 @@ import pytest
 from radbus_testing.waiting import eventually
 
 pytestmark = pytest.mark.stack
-RADBUS = Path(sys.executable).parent / "radbus"
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def radbus_command(hospital):
-    """Run the command as an operator of this hospital; the local stack is the test's."""
-
-    def run(*arguments: str, status: int = 0, token: bool = True) -> str:
-        environment = {
-            "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
-            "RADBUS_STACK_ROOT": str(hospital.stack.layout.root),
-            "RADBUS_STACK_BASE_PORT": str(hospital.stack.layout.base_port),
-            "RADBUS_MACHINES_DIR": hospital.stack.environment()["RADBUS_MACHINES_DIR"],
-        } | ({"RADBUS_TOKEN": hospital.token} if token else {})
-        done = subprocess.run(
-            [str(RADBUS), *arguments], env=environment, capture_output=True, text=True, timeout=240, check=False
-        )
-        assert done.returncode == status, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout
-
-    return run
 
 
 def test_the_demo_ends_by_itself_with_the_answer_of_the_results_api(radbus_command):

@@ -7,13 +7,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx2
+from radbus_cli.local.stack import LocalStack
 from radbus_contracts import facts, topology
 from radbus_contracts.envelope import Event, Payload
-from radbus_contracts.facts import JobCompletedV1, JobFailedV1, JobRequestedV1, Priority, Scope, TaskSpec
+from radbus_contracts.facts import JobCompletedV1, JobFailedV1, JobRequestedV1, JobRetriedV1, Priority, Scope, TaskSpec
 from radbus_contracts.orders import RunTaskV1
+from radbus_runtime.auth.tokens import create_token
 from radbus_runtime.bus import Bus
 from radbus_runtime.events import Teller
 from radbus_runtime.service import Service
@@ -22,6 +26,35 @@ from radbus_scheduler.settings import SchedulerSettings
 from radbus_storage.documents import NOW, Document, Documents, after
 
 TIMEOUT_S = 20.0
+
+
+def scheduler_settings(stack: LocalStack, pool: str, folder: Path) -> SchedulerSettings:
+    """Settings of a scheduler with a database of its own and a machine `m` in a pool of its own."""
+    (folder / "m").mkdir()
+    manifest = f"name: m\nversion: '1'\ntitle: M\nrunner: triton\npool: {pool}\nmax_attempts: 3\ntimeout_s: 60\n"
+    (folder / "m" / "machine.yaml").write_text(manifest)
+    given = {name.removeprefix("RADBUS_").lower(): value for name, value in stack.environment().items()}
+    own = {
+        "mongo_database": f"scheduler-{uuid4().hex[:8]}",
+        "machines_dir": folder,
+        "worker_silent_s": 60,
+        "look_ahead": 0,
+        "backoff_first_s": 0.2,
+        "backoff_limit_s": 0.4,
+        "lease_stale_s": 0.2,
+        "dispatch_every_s": 0.1,
+        "reap_every_s": 0.1,
+    }
+    return SchedulerSettings(**{**given, **own})
+
+
+@asynccontextmanager
+async def client_of(service: Service, institution: str) -> AsyncIterator[httpx2.AsyncClient]:
+    """Make a client of a service in this process."""
+    token = await create_token(service.documents["tokens"], institution=institution, name="test")
+    transport, headers = httpx2.ASGITransport(service.api), {"Authorization": f"Token {token}"}
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client:
+        yield client
 
 
 @asynccontextmanager
@@ -55,6 +88,8 @@ class Scripted:
     orders: asyncio.Queue[RunTaskV1] = field(default_factory=asyncio.Queue)
     completed: dict[str, JobCompletedV1] = field(default_factory=dict)
     failed: dict[str, JobFailedV1] = field(default_factory=dict)
+    told: list[Event[Any]] = field(default_factory=list)
+    """Every fact of a job's end or retry, in the order in which they came."""
     worker: str = field(default_factory=lambda: f"worker-{uuid4().hex[:6]}")
 
     async def ask(
@@ -174,13 +209,19 @@ async def scripted(settings: SchedulerSettings, institution: str, pool: str) -> 
 
     async def note_completed(event: Event[JobCompletedV1]) -> None:
         script.completed[event.data.job_id] = event.data
+        script.told.append(event)
 
     async def note_failed(event: Event[JobFailedV1]) -> None:
         script.failed[event.data.job_id] = event.data
+        script.told.append(event)
+
+    async def note_retried(event: Event[JobRetriedV1]) -> None:
+        script.told.append(event)
 
     bus.subscribe(topology.pool_queue(pool), RunTaskV1, take)
     bus.subscribe(topology.RESULTS_JOB_COMPLETED, JobCompletedV1, note_completed)
     bus.subscribe(topology.RESULTS_JOB_FAILED, JobFailedV1, note_failed)
+    bus.subscribe(topology.RESULTS_JOB_RETRIED, JobRetriedV1, note_retried)
     await bus.start()
     try:
         yield script

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import aio_pika
@@ -24,6 +25,7 @@ from radbus_runtime.outbox import OUTBOX_INDEX, OutboxRelay
 from radbus_runtime.settings import ServiceSettings
 from radbus_runtime.settlement import REASON_HEADER, RETRIES_HEADER
 from radbus_storage.documents import Documents
+from radbus_testing.deliveries import deliver
 from radbus_testing.programs import settings_of
 from radbus_testing.proxy import Proxy, proxied
 from radbus_testing.waiting import until
@@ -135,6 +137,23 @@ async def test_what_is_no_event_goes_to_the_dead_letters_without_quoting_it(sett
     assert "DOE" not in str(dead.headers)
 
 
+async def test_a_message_whose_consumer_dies_each_time_is_a_dead_letter_after_its_limit(settings, stack, queue):
+    async with consuming(settings, queue, lambda _: asyncio.sleep(0)):
+        pass  # so that its queues are there
+    with proxied(stack.environment(), "RADBUS_AMQP_URL") as (proxy, through):
+        await deliver(settings.amqp_url.get_secret_value(), [fact(queue)])
+
+        for _ in range(topology.DELIVERY_LIMIT + 1):
+            connection = await aio_pika.connect(through["RADBUS_AMQP_URL"])
+            channel = await connection.channel()
+            waiting = await channel.get_queue(queue.name)
+            await until(partial(waiting.get, fail=False), timeout_s=15, what="delivery")
+            proxy.reset()
+
+        dead = await next_message(settings, queue.dead)
+    assert dead.headers["x-death"][0]["reason"] == "delivery_limit"
+
+
 async def test_an_unknown_exception_counts_as_one_that_may_pass(settings, queue):
     tries: asyncio.Queue[int] = asyncio.Queue()
 
@@ -223,14 +242,15 @@ async def test_a_message_that_nobody_can_publish_yet_is_a_transient_error(settin
         await Bus(settings).publish(fact(queue))
 
 
-async def test_what_a_crash_left_in_an_outbox_is_sent_by_the_sweep_and_taken_out(settings, queue, institution):
+@pytest.mark.parametrize("year", [2020, 2120], ids=["a crash", "a crash and a clock that was wrong"])
+async def test_what_a_crash_left_in_an_outbox_is_sent_by_the_sweep_and_taken_out(settings, queue, institution, year):
     seen: asyncio.Queue[Event] = asyncio.Queue()
     documents = Documents(settings.documents)
     collection = documents[f"outbox_{institution}"]
     await collection.ensure_indexes([OUTBOX_INDEX])
     left = fact(queue)
     entry = left.document()
-    entry["at"] = entry["at"].replace(year=2020)
+    entry["at"] = entry["at"].replace(year=year)
     await collection.insert({"_id": "x", "outbox": [entry]})
 
     async with consuming(settings, queue, seen.put) as bus:

@@ -154,6 +154,8 @@ def test_the_brokers_tools_find_the_stacks_own_node(stack: LocalStack):
     status = json.loads(printed)
     assert [listener["port"] for listener in status["listeners"] if listener["protocol"] == "amqp"] == [BASE_PORT]
     assert status["disk_free_limit"] == 50_000_000
+    if os.environ.get("RADBUS_RABBITMQ") == "4.3":
+        assert status["rabbitmq_version"].startswith("4.")
 
 
 def test_every_port_of_the_stack_is_bound_to_loopback_only(stack: LocalStack):

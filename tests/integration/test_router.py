@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -450,6 +451,42 @@ async def test_runs_that_are_asked_for_at_the_same_moment_are_all_made_and_do_no
     assert [answer.status_code for answer in answers] == [200] * 4
     assert sorted(job.run for job in jobs.values()) == [1, 2, 3, 4, 5]
     assert sorted(routing["job_ids"]) == sorted(jobs)
+
+
+async def test_a_job_runs_once_more_alone_and_once_however_often_it_is_asked_for(world, client):
+    world.source = Source(dialect=Dialect.UPLOAD, workspace="both-kinds")
+    await world.store_series("1.2", Modality="US")
+    await world.complete_series("1.2")
+    await client.ask("1.2")
+    first = next(job for job in (await world.jobs(2)).values() if job.use_case == "at-once")
+    body = json.dumps({"rerun": first.job_id}).encode()
+
+    answers = await asyncio.gather(*(client.ask("1.2", body=body, method="POST") for _ in range(4)))
+    jobs = await world.jobs(3)
+
+    [new] = {answer.json()["job_id"] for answer in answers}
+    assert {answer.status_code for answer in answers} == {200}
+    assert sorted((job.use_case, job.run) for job in jobs.values()) == [
+        ("at-once", 1),
+        ("at-once", 2),
+        ("later-too", 1),
+    ]
+    assert (jobs[new].use_case, jobs[new].run) == ("at-once", 2)
+
+
+async def test_a_job_of_an_older_revision_or_of_other_images_is_not_run_once_more(world, client):
+    for uid in ("1.2", "1.3"):
+        await world.store_series(uid, **CHEST_CT)
+        await world.complete_series(uid)
+    older = (await world.routing("1.2"))["job_ids"][0]
+    await world.complete_series("1.2", revision=2)
+    await world.routing("1.2", revision=2)
+
+    body = json.dumps({"rerun": older}).encode()
+    answers = [await client.ask(uid, body=body, method="POST") for uid in ("1.2", "1.3", "1.9")]
+
+    assert [answer.status_code for answer in answers] == [409, 409, 404]
+    assert answers[0].json()["message"] == "expected a job of the newest revision of 1.2"
 
 
 async def test_a_wish_for_what_is_not_routed_yet_is_kept_and_granted_with_the_decision(world, client):

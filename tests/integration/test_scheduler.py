@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -16,12 +16,19 @@ from radbus_cli.local.stack import LocalStack
 from radbus_contracts import facts, topology
 from radbus_contracts.facts import Priority, TaskSpec
 from radbus_contracts.orders import RunTaskV1
-from radbus_runtime.auth.tokens import create_token
 from radbus_runtime.events import Teller
 from radbus_runtime.service import Service
 from radbus_scheduler.settings import SchedulerSettings
 
-from tests.integration.scripted_worker import Scripted, eventually, running_scheduler, scripted, seconds_between
+from tests.integration.scripted_worker import (
+    Scripted,
+    client_of,
+    eventually,
+    running_scheduler,
+    scheduler_settings,
+    scripted,
+    seconds_between,
+)
 
 pytestmark = pytest.mark.stack
 
@@ -35,24 +42,7 @@ def pool() -> str:
 
 @pytest.fixture
 def settings(stack: LocalStack, pool: str, tmp_path: Path) -> SchedulerSettings:
-    """Settings of a scheduler with a database of its own and a machine `m` in a pool of its own."""
-    folder = tmp_path / "m"
-    folder.mkdir()
-    manifest = f"name: m\nversion: '1'\ntitle: M\nrunner: triton\npool: {pool}\nmax_attempts: 3\ntimeout_s: 60\n"
-    (folder / "machine.yaml").write_text(manifest)
-    given = {name.removeprefix("RADBUS_").lower(): value for name, value in stack.environment().items()}
-    own = {
-        "mongo_database": f"scheduler-{uuid4().hex[:8]}",
-        "machines_dir": tmp_path,
-        "worker_silent_s": 60,
-        "look_ahead": 0,
-        "backoff_first_s": 0.2,
-        "backoff_limit_s": 0.4,
-        "lease_stale_s": 0.2,
-        "dispatch_every_s": 0.1,
-        "reap_every_s": 0.1,
-    }
-    return SchedulerSettings(**{**given, **own})
+    return scheduler_settings(stack, pool, tmp_path)
 
 
 @pytest.fixture
@@ -351,7 +341,7 @@ async def test_jobs_are_listed_newest_first_by_pages_and_only_to_their_instituti
     job_ids = [await script.ask() for _ in range(3)]
     await script.ask(institution=f"{institution}-b")
 
-    async with _client(scheduler, institution) as client:
+    async with client_of(scheduler, institution) as client:
         first = (await client.get("/jobs", params={"limit": 2, "state": "active"})).json()
         second = (await client.get("/jobs", params={"limit": 2, "state": "active", "cursor": first["next"]})).json()
         other = (await client.get("/jobs", params={"use_case": "qxr"})).json()
@@ -363,9 +353,9 @@ async def test_jobs_are_listed_newest_first_by_pages_and_only_to_their_instituti
 async def test_a_job_is_read_and_cancelled_by_its_own_institution_only(scheduler, script, institution):
     job_id = await script.ask()
 
-    async with _client(scheduler, f"{institution}-b") as stranger:
+    async with client_of(scheduler, f"{institution}-b") as stranger:
         refused = [await stranger.get(f"/jobs/{job_id}"), await stranger.post(f"/jobs/{job_id}/cancel")]
-    async with _client(scheduler, institution) as owner:
+    async with client_of(scheduler, institution) as owner:
         before = await owner.get(f"/jobs/{job_id}")
         done = [await owner.post(f"/jobs/{job_id}/cancel", json={"reason": "not wanted"}) for _ in range(2)]
 
@@ -381,7 +371,7 @@ async def test_a_job_that_has_completed_cannot_be_cancelled(scheduler, script, i
     await script.succeed(await script.order())
     await script.until_job(job_id, "completed")
 
-    async with _client(scheduler, institution) as client:
+    async with client_of(scheduler, institution) as client:
         answers = [await client.post(f"/jobs/{job_id}/cancel"), await client.get("/jobs", params={"cursor": "?"})]
 
     assert [answer.status_code for answer in answers] == [409, 400]
@@ -403,7 +393,7 @@ async def test_a_job_on_an_archive_runs_beside_others_and_is_listed_though_it_ha
         await script.succeed(order)
     await script.until_job(on_archive, "completed")
     await script.until_job(on_series, "completed")
-    async with _client(scheduler, script.institution) as client:
+    async with client_of(scheduler, script.institution) as client:
         page = (await client.get("/jobs")).json()["jobs"]
 
     assert orders[on_archive].archive == f"{script.institution}/runs/1/upload.zip"
@@ -414,14 +404,6 @@ async def test_a_job_on_an_archive_runs_beside_others_and_is_listed_though_it_ha
     )
     shown = next(job for job in page if job["id"] == on_archive)
     assert (shown["scope"], shown["study_instance_uid"], shown["series_instance_uids"]) == ("archive", "", [])
-
-
-@asynccontextmanager
-async def _client(service: Service, institution: str) -> AsyncIterator[httpx2.AsyncClient]:
-    token = await create_token(service.documents["tokens"], institution=institution, name="test")
-    transport, headers = httpx2.ASGITransport(service.api), {"Authorization": f"Token {token}"}
-    async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client:
-        yield client
 
 
 def _left_behind(job_id: str, pool: str) -> dict[str, object]:

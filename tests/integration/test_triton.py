@@ -201,6 +201,22 @@ async def test_a_model_whose_process_was_killed_is_not_ready_and_is_again_once_i
     assert await client.check(["obedient"]) is None
 
 
+async def test_a_model_that_several_workers_find_dead_at_once_is_loaded_in_the_end(address, models):
+    clients = [TritonClient(address) for _ in range(3)]
+    (process,) = (each for each in psutil.process_iter(["cmdline"]) if _runs(each, models))
+    process.kill()
+
+    async def well() -> bool | None:
+        return set(await asyncio.gather(*(each.check(["obedient"]) for each in clients))) == {None} or None
+
+    await until(well, timeout_s=60, what="model that all find well")
+    await clients[0].connection.unload_model("obedient")  # as one does that gave up between the two
+
+    await until(well, timeout_s=60, what="model that is loaded again")
+    for each in clients:
+        await each.close()
+
+
 def _runs(process: psutil.Process, models: Path) -> bool:
     command = process.info["cmdline"] or [""]
     return "triton_python_backend_stub" in command[0] and any(str(models) in part for part in command)

@@ -265,17 +265,22 @@ class Hospital:
         self.documents.close()
         self.objects.close()
 
-    async def store_series(self, *, leave_out: tuple[int, ...] = (), slices: int = 24) -> tuple[str, str]:
+    async def store_series(
+        self,
+        *,
+        leave_out: tuple[int, ...] = (),
+        slices: int = 24,
+        changed: Callable[[bytes], bytes] = lambda content: content,
+    ) -> tuple[str, str]:
         """Store a phantom as ingest would; return its study and series."""
         series = f"1.2.826.0.1.{uuid.uuid4().int}"[:60]
         study = f"{series}.1"
         phantom = chest_phantom(slices=slices, rows=128)
         first: pydicom.Dataset | None = None
-        for index, content in enumerate(
-            phantom_instances(phantom, study_instance_uid=study, series_instance_uid=series)
-        ):
+        for index, made in enumerate(phantom_instances(phantom, study_instance_uid=study, series_instance_uid=series)):
             if index in leave_out:
                 continue
+            content = changed(made)
             ds = pydicom.dcmread(io.BytesIO(content))
             first = first or ds
             key = f"{self.institution}/{ds.SOPInstanceUID}"
@@ -494,6 +499,34 @@ async def test_a_failure_says_why_without_patient_data_and_whether_to_try_again(
     assert hospital.told("task.failed", order)[0]["again"] is again
     assert "Jane" not in worker.log()
     assert not list(worker.scratch.iterdir())
+
+
+def of_constants(content: bytes) -> bytes:
+    """Give an instance 4096 x 4096 pixels of one value: half a megabyte that will be 32."""
+    ds = pydicom.dcmread(io.BytesIO(content))
+    ds.Rows = ds.Columns = 4096
+    ds.PixelData = bytes(2 * 4096 * 4096)
+    ds.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
+    stream = io.BytesIO()
+    ds.save_as(stream)
+    return stream.getvalue()
+
+
+async def test_a_series_that_would_not_fit_into_memory_is_refused_by_its_headers_and_the_next_is_judged(
+    hospital, start_worker
+):
+    worker = await start_worker(memory_bytes=str(256 * 1024**2)).ready()
+    order = await hospital.order("threshold", await hospital.store_series(slices=3, changed=of_constants))
+    next_order = await hospital.order("threshold", await hospital.store_series(slices=16))
+
+    await hospital.send(order)
+    await hospital.send(next_order)
+    outcome, next_outcome = await hospital.outcome(order), await hospital.outcome(next_order)
+
+    assert (outcome["succeeded"], outcome["usable"]) == (True, False)
+    assert "at most 67108864 bytes, for which there is memory; this one has 100663296" in outcome["summary"]
+    assert next_outcome["usable"], next_outcome
+    assert worker.log().count("pool.replaced") == 0
 
 
 async def test_a_series_that_is_not_stored_fails_for_good(hospital, worker):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib
 import re
+import shlex
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from radbus_cli.__main__ import app
+from typer.core import TyperGroup
+from typer.main import get_command
 
 ROOT = Path(__file__).parents[2]
 NAME = re.compile(r"`(radbus_[a-z]+(?:\.[A-Za-z_]+)*)`")
@@ -55,6 +59,24 @@ def test_the_page_of_settings_is_made_from_the_code():
     spec.loader.exec_module(generate)
 
     assert generate.settings_page() == (ROOT / "docs" / "settings.md").read_text(), "run `make docs`"
+
+
+def commands_of(page: str) -> list[str]:
+    """Every `radbus ...` of a page, as it would be typed."""
+    text = (ROOT / "docs" / page).read_text()
+    return sorted({*re.findall(r"^\$ (radbus .+)$", text, re.MULTILINE), *re.findall(r"`(radbus [a-z][^`]*)`", text)})
+
+
+@pytest.mark.parametrize("line", commands_of("operating.md"))
+def test_a_command_in_the_operators_guide_exists_with_its_options(line):
+    command, words = get_command(app), shlex.split(line)[1:]
+
+    while isinstance(command, TyperGroup) and words and words[0] in command.commands:
+        command = command.commands[words.pop(0)]
+    options = {option for parameter in command.params for option in parameter.opts}
+
+    assert not isinstance(command, TyperGroup) or command.invoke_without_command, line
+    assert {word for word in words if word.startswith("--")} <= options, line
 
 
 def _is_module(name: str) -> bool:

@@ -7,7 +7,8 @@ import sys
 import typer
 from radbus_contracts.errors import RadbusError
 
-from radbus_cli import dead, events, jobs, tokens, users
+from radbus_cli import dead, events, jobs, purge, tokens, trail, users
+from radbus_cli.audit import audit
 from radbus_cli.demo import demo
 from radbus_cli.doctor import doctor
 from radbus_cli.explaining import explain, use_cases
@@ -18,13 +19,16 @@ from radbus_cli.serving import serve
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 local_commands.add_to(app)
-for command in (demo, send, results, compute, explain, doctor, serve):
+for command in (demo, send, results, compute, explain, audit, doctor, serve):
     app.command()(command)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(dead.app, name="dead")
+app.add_typer(purge.app, name="purge")
+app.add_typer(purge.retention, name="retention")
 app.add_typer(events.app, name="events")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(users.app, name="users")
+app.add_typer(trail.app, name="trail")
 app.add_typer(use_cases, name="use-cases")
 
 

@@ -73,9 +73,21 @@ class Client:
         """List jobs."""
         return self._ask("GET", "/jobs", params=dict(query))
 
+    def job(self, job_id: str) -> Answer:
+        """Read a job."""
+        return self._ask("GET", f"/jobs/{quote(job_id, safe='')}")
+
     def cancel(self, job_id: str) -> Answer:
         """Ask to stop a job."""
         return self._ask("POST", f"/jobs/{quote(job_id, safe='')}/cancel")
+
+    def retry(self, job_id: str) -> Answer:
+        """Ask to let a job go on that has failed or was cancelled."""
+        return self._ask("POST", f"/jobs/{quote(job_id, safe='')}/retry")
+
+    def rerun(self, uid: str, job_id: str) -> Answer:
+        """Ask to run a job of a series or study once more, as a new job."""
+        return self._ask("POST", f"/compute/{quote(uid, safe='')}", json={"rerun": job_id})
 
     def _ask(self, method: str, path: str, **options: Any) -> Answer:
         try:

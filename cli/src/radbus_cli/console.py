@@ -22,6 +22,11 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def printable(text: str) -> str:
+    """Leave nothing that a terminal would obey: a message may hold anything."""
+    return "".join(each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
 def print_result(uid: str, body: dict[str, Any]) -> None:
     """Print one answer of `GET /results` for a person."""
     result = body.get("result") or {}

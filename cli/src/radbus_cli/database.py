@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import SecretStr
+from radbus_runtime.audit.codes import CHANGE_RIGHTS, ObjectKind
 
 from radbus_cli.target import Target
 
@@ -28,6 +29,13 @@ async def with_documents(environment: Mapping[str, str], work: Callable[[Documen
         return await work(documents)
     finally:
         documents.close()
+
+
+async def rights_changed(documents: Documents, kind: ObjectKind, name: str, *, institution: str | None = None) -> None:
+    """Record for the audit trail that a token's or a user's rights are others now."""
+    from radbus_runtime.audit.operators import record_operator
+
+    await record_operator(documents, CHANGE_RIGHTS, [(kind, name)], institution=institution)
 
 
 def in_database(work: Callable[[Documents], Awaitable[T]]) -> T:

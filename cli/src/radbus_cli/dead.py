@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from radbus_contracts.errors import PermanentError
+from radbus_runtime.audit.codes import CHANGE_JOB, DELETE_JOB, READ_JOB, Kind, ObjectKind
 from rich.markup import escape
 from rich.table import Table
 
-from radbus_cli.console import Json, console, errors, print_json
-from radbus_cli.dead_letters import DeadLetter, Wanted, body_of, duration_of, plain, replays_of
+from radbus_cli.console import Json, console, errors, print_json, printable
+from radbus_cli.database import in_database
+from radbus_cli.dead_letters import DeadLetter, Wanted, body_of, plain, replays_of
+from radbus_cli.filters import NotSureError, Yes, duration_of
 from radbus_cli.target import Target
 
 if TYPE_CHECKING:
+    from radbus_storage.documents import Documents
+
     from radbus_cli.dead_queues import DeadQueues, Found
 
 Act = Callable[["DeadQueues", "Found"], Awaitable[None]]
@@ -33,18 +37,20 @@ _SHOWN_CHARACTERS = 10_000
 Id = Annotated[str | None, typer.Argument(help="The id of one, as `list` prints it.")]
 QueueName = Annotated[str | None, typer.Option("--queue", help="Only this queue's, such as router.series-completed.")]
 Reason = Annotated[str | None, typer.Option(help="Only those with this in their reason.")]
-OlderThan = Annotated[str | None, typer.Option(help="Only those that died at least so long ago: 90s, 30m, 2h, 7d.")]
-NewerThan = Annotated[str | None, typer.Option(help="Only those that died at most so long ago.")]
+OlderThan = Annotated[
+    timedelta | None,
+    typer.Option(
+        parser=duration_of, metavar="TIME", help="Only those that died at least so long ago: 90s, 30m, 2h, 7d."
+    ),
+]
+NewerThan = Annotated[
+    timedelta | None, typer.Option(parser=duration_of, metavar="TIME", help="Only those that died at most so long ago.")
+]
 Limit = Annotated[int, typer.Option(help="How many letters of each queue to look at.", min=1, max=100_000)]
-Yes = Annotated[bool, typer.Option("--yes", help="Do it, however many are meant.")]
 
 
 class NoLetterError(PermanentError):
     """No dead letter has this id."""
-
-
-class NotSureError(PermanentError):
-    """More is meant than is done without being told so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ def list_letters(
     as_json: Json = False,
 ) -> None:
     """List dead letters, oldest first in each queue."""
-    look = _look(queue, limit, Wanted(None, reason, duration_of(older_than), duration_of(newer_than)))
+    look = _look(queue, limit, Wanted(None, reason, older_than, newer_than))
     letters, unseen = asyncio.run(_find(look))
     if as_json:
         print_json({"dead_letters": [letter.document() for letter in letters], "not_looked_at": unseen})
@@ -81,7 +87,7 @@ def list_letters(
     for letter in letters:
         attempts = f"{letter.attempts}" + (f" (replayed {letter.replays}x)" if letter.replays else "")
         cells = (letter.id, letter.queue, letter.reason, _age(letter, now), letter.type, letter.subject, attempts)
-        table.add_row(*(escape(_printable(cell or "")) for cell in cells))
+        table.add_row(*(escape(printable(cell or "")) for cell in cells))
     console.print(table)
     _say_unseen(unseen)
 
@@ -110,7 +116,7 @@ def show(
             }
         )
 
-    letters, _ = asyncio.run(_find(look, keep))
+    letters, _ = _recorded(look, keep, READ_JOB)
     _expect_some(letters, look)
     if as_json:
         print_json({"dead_letters": shown})
@@ -119,10 +125,10 @@ def show(
         body = each.pop("body")
         for name, value in each.items():
             text = value if isinstance(value, str) else json.dumps(value, indent=2)
-            console.print(f"[bold]{name}[/] {escape(_printable(text))}", soft_wrap=True)
+            console.print(f"[bold]{name}[/] {escape(printable(text))}", soft_wrap=True)
         text = body if isinstance(body, str) else json.dumps(body, indent=2, ensure_ascii=False)
         cut = f"\n... {len(text) - _SHOWN_CHARACTERS} more characters: --json" if len(text) > _SHOWN_CHARACTERS else ""
-        console.print(f"[bold]body[/]\n{escape(_printable(text[:_SHOWN_CHARACTERS] + cut))}\n", soft_wrap=True)
+        console.print(f"[bold]body[/]\n{escape(printable(text[:_SHOWN_CHARACTERS] + cut))}\n", soft_wrap=True)
 
 
 @app.command()
@@ -138,13 +144,15 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Put dead letters back into their queues, as new and with their history; several need --yes."""
-    by = f"{_user()}@{socket.gethostname()}"
-    wanted = Wanted(letter_id, reason, duration_of(older_than), duration_of(newer_than))
+    from radbus_runtime.audit.operators import operator
+
+    by = f"{operator()}@{socket.gethostname()}"
+    wanted = Wanted(letter_id, reason, older_than, newer_than)
 
     async def again(queues: DeadQueues, found: Found) -> None:
         await queues.replay(found, by=by)
 
-    done = _do(_look(queue, limit, wanted), again, is_sure=yes, alone_is_sure=letter_id is not None)
+    done = _do(_look(queue, limit, wanted), again, CHANGE_JOB, is_sure=yes, alone_is_sure=letter_id is not None)
     _tell("replayed", done, as_json=as_json)
 
 
@@ -161,12 +169,12 @@ def drop(
     as_json: Json = False,
 ) -> None:
     """Take dead letters out for good; needs --yes."""
-    wanted = Wanted(letter_id, reason, duration_of(older_than), duration_of(newer_than))
+    wanted = Wanted(letter_id, reason, older_than, newer_than)
 
     async def out(queues: DeadQueues, found: Found) -> None:
         await queues.drop(found)
 
-    done = _do(_look(queue, limit, wanted), out, is_sure=yes, alone_is_sure=False)
+    done = _do(_look(queue, limit, wanted), out, DELETE_JOB, is_sure=yes, alone_is_sure=False)
     _tell("dropped", done, as_json=as_json)
 
 
@@ -178,23 +186,52 @@ def _look(queue: str | None, limit: int, wanted: Wanted) -> _Look:
     return _Look(environment["RADBUS_AMQP_URL"], names, queue is not None, wanted, limit)
 
 
-def _do(look: _Look, act: Act, *, is_sure: bool, alone_is_sure: bool) -> list[DeadLetter]:
+def _do(look: _Look, act: Act, kind: Kind, *, is_sure: bool, alone_is_sure: bool) -> list[DeadLetter]:
     if not is_sure:
         meant, _ = asyncio.run(_find(look))
         _expect_some(meant, look)
         if meant and not (alone_is_sure and len(meant) == 1):
             raise NotSureError(f"{len(meant)} dead letters are meant: look at them with `list`, then add --yes")
-    done, unseen = asyncio.run(_find(look, act))
+    done, unseen = _recorded(look, act, kind)
     _expect_some(done, look)
     _say_unseen(unseen)
     return done
 
 
-async def _find(look: _Look, act: Act | None = None) -> tuple[list[DeadLetter], dict[str, int]]:
+def _recorded(look: _Look, act: Act, kind: Kind) -> tuple[list[DeadLetter], dict[str, int]]:
+    """Do something with each letter that is meant, as an event of the audit trail; without MongoDB nothing is done."""
+    from radbus_runtime.audit.operators import record_operator
+
+    found: list[DeadLetter] = []
+
+    async def work(documents: Documents) -> dict[str, int]:
+        await documents.ping()
+        try:
+            _, unseen = await _find(look, act, found)
+        finally:
+            if found:
+                await record_operator(documents, kind, [each for one in found for each in _named(one)])
+        return unseen
+
+    return found, in_database(work)
+
+
+def _named(letter: DeadLetter) -> Iterator[tuple[ObjectKind, str]]:
+    """Name a letter and what it is about, but for what is no id: a message may hold anything."""
+    from radbus_runtime.http import id_for_log
+
+    yield ObjectKind.MESSAGE, letter.id if letter.id.startswith("sha256:") else id_for_log(letter.id)
+    if letter.subject and id_for_log(letter.subject) == letter.subject:
+        yield ObjectKind.UID, letter.subject
+
+
+async def _find(
+    look: _Look, act: Act | None = None, found: list[DeadLetter] | None = None
+) -> tuple[list[DeadLetter], dict[str, int]]:
     """Return the letters that are meant, after doing something with each; and how many were not looked at."""
     from radbus_cli.dead_queues import DeadQueues
 
-    found: list[DeadLetter] = []
+    found = [] if found is None else found
     now = datetime.now(UTC)
     async with DeadQueues.of(look.url) as queues:
         for name in look.queues:
@@ -219,7 +256,7 @@ def _tell(what: str, letters: list[DeadLetter], *, as_json: bool) -> None:
         print_json({what: [{"queue": letter.queue, "id": letter.id} for letter in letters]})
         return
     for letter in letters:
-        console.print(f"{what} {escape(_printable(letter.id))} of {escape(letter.queue)}", soft_wrap=True)
+        console.print(f"{what} {escape(printable(letter.id))} of {escape(letter.queue)}", soft_wrap=True)
     console.print(f"{len(letters)} {what}")
 
 
@@ -236,15 +273,3 @@ def _age(letter: DeadLetter, now: datetime) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size}{unit}"
     return f"{seconds}s"
-
-
-def _printable(text: str) -> str:
-    """Leave nothing that a terminal would obey: a message may hold anything."""
-    return "".join(each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return "unknown"

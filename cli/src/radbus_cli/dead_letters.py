@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from radbus_contracts.errors import PermanentError
-from radbus_contracts.topology import DELIVERY_LIMIT
+from radbus_contracts.topology import DELIVERY_LIMIT, UNROUTED
 from radbus_runtime.headers import DIED_AT_HEADER, REASON_HEADER, REPLAYS_HEADER, RETRIES_HEADER
 
 # The broker's own and settlement's account of one life; at a replay it becomes an entry of the history.
@@ -20,11 +19,8 @@ _OURS = (REASON_HEADER, RETRIES_HEADER, DIED_AT_HEADER)
 # All headers of a message must fit into one frame of 128 KiB.
 _REPLAYS_KEPT = 10
 _ENTRY_CHARACTERS = 4_000
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-class DurationError(PermanentError):
-    """Not a time such as 30m or 2d."""
+_DIGITS = 6  # what has more was never a count
+_UNROUTED = "no queue took it: expected that of a worker pool"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +48,12 @@ def read_letter(queue: str, message_id: str | None, body: bytes, headers: Mappin
     event = body_of(body)
     told = event if isinstance(event, dict) else {}
     retries = text_of(headers.get(RETRIES_HEADER))
-    attempts = 1 + (int(retries) if retries.isdecimal() else 0)
+    attempts = 1 + (int(retries) if retries.isdecimal() and len(retries) <= _DIGITS else 0)
     limit = _death_by_limit(queue, headers)
     return DeadLetter(
         id=message_id or _text_or_none(told.get("id")) or f"sha256:{hashlib.sha256(body).hexdigest()[:16]}",
         queue=queue,
-        reason=_reason(limit, headers),
+        reason=_reason(queue, limit, headers),
         type=_text_or_none(told.get("type")),
         subject=_text_or_none(told.get("subject")),
         attempts=attempts if limit is None else attempts + DELIVERY_LIMIT,
@@ -147,20 +143,6 @@ class Wanted:
         )
 
 
-def duration_of(text: str | None) -> timedelta | None:
-    """Read a time such as 90s, 30m, 2h or 7d.
-
-    Raises:
-        DurationError: It is none.
-    """
-    if text is None:
-        return None
-    found = re.fullmatch(r"([0-9]{1,6})([smhd])", text.strip())
-    if found is None:
-        raise DurationError(f"expected a time such as 90s, 30m, 2h or 7d, got {text!r}")
-    return timedelta(seconds=int(found[1]) * _UNITS_S[found[2]])
-
-
 def _death_by_limit(queue: str, headers: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the broker's account when it was the broker that gave up, not the service."""
     deaths = headers.get("x-death")
@@ -170,10 +152,10 @@ def _death_by_limit(queue: str, headers: Mapping[str, Any]) -> Mapping[str, Any]
     return None
 
 
-def _reason(limit: Mapping[str, Any] | None, headers: Mapping[str, Any]) -> str:
+def _reason(queue: str, limit: Mapping[str, Any] | None, headers: Mapping[str, Any]) -> str:
     said = text_of(headers.get(REASON_HEADER))
     if limit is None:
-        return said or "no reason was given"
+        return said or (_UNROUTED if queue == UNROUTED else "no reason was given")
     why = text_of(limit.get("reason"))
     if why == "delivery_limit":
         why = f"delivered {DELIVERY_LIMIT + 1} times and never settled: its consumer ended or lost its connection"

@@ -42,14 +42,22 @@ class Found:
     message: AbstractIncomingMessage
 
 
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """How many messages wait in a queue, and how many consumers it has."""
+
+    messages: int
+    consumers: int
+
+
 def queue_names(machines: Path) -> list[str]:
-    """Name the queues that have dead letters: the services', and those of the machines' pools."""
+    """Name the queues that have dead letters: the services', those of the machines' pools, and what found no queue."""
     try:
         pools = {manifest.pool for manifest in load_manifests(machines).values()}
     except ManifestError:  # elsewhere than on the workers' machines there may be none
         pools = set()
     pooled = [topology.pool_queue(pool).name for pool in sorted({*pools, _DEFAULT_POOL})]
-    return [*(queue.name for queue in topology.QUEUES), *pooled]
+    return [*(queue.name for queue in topology.QUEUES), *pooled, topology.UNROUTED]
 
 
 class DeadQueues:
@@ -97,10 +105,10 @@ class DeadQueues:
         self, channel: AbstractChannel, queue: str, *, limit: int, must_be: bool
     ) -> AsyncGenerator[Found, None]:
         try:
-            dead = await channel.declare_queue(f"{queue}.dead", passive=True, timeout=_TIMEOUT_S)
+            dead = await channel.declare_queue(_dead(queue), passive=True, timeout=_TIMEOUT_S)
         except ChannelNotFoundEntity:
             if must_be:
-                raise UnknownQueueError(f"expected a queue with dead letters, there is no {queue}.dead") from None
+                raise UnknownQueueError(f"expected a queue with dead letters, there is no {_dead(queue)}") from None
             return
         there = dead.declaration_result.message_count or 0
         self.unseen[queue] = max(0, there - limit)
@@ -123,6 +131,8 @@ class DeadQueues:
             NotTakenError: The broker refused it.
         """
         message, queue = found.message, found.letter.queue
+        if queue == topology.UNROUTED:
+            queue = topology.pool_queue(message.routing_key or "").name
         async with self._connection.channel(on_return_raises=True) as channel, asyncio.timeout(_TIMEOUT_S):
             try:
                 await channel.default_exchange.publish(
@@ -134,9 +144,26 @@ class DeadQueues:
                 raise NotTakenError(f"expected {queue} to be there and to have room; nothing was taken out") from None
         await message.ack()
 
+    async def state(self, queue: str) -> QueueState | None:
+        """Look how many messages wait in a queue of radbus's own, and how many consume them; None without a queue."""
+        async with asyncio.timeout(_TIMEOUT_S):
+            channel = await self._connection.channel()
+            try:
+                told = (await channel.declare_queue(queue, passive=True, timeout=_TIMEOUT_S)).declaration_result
+            except ChannelNotFoundEntity:
+                return None
+            finally:
+                await channel.close()
+        return QueueState(told.message_count or 0, told.consumer_count or 0)
+
     async def drop(self, found: Found) -> None:
         """Take a letter out for good."""
         await found.message.ack()
+
+
+def _dead(queue: str) -> str:
+    # What found no queue was never anybody's: it lies where it fell.
+    return queue if queue == topology.UNROUTED else f"{queue}.dead"
 
 
 def _again(message: AbstractIncomingMessage, headers: Mapping[str, aio_pika.abc.FieldValue]) -> aio_pika.Message:

@@ -40,7 +40,8 @@ def one_address(services: Sequence[Service]) -> OneAddress:
     """Put services behind one address, with the health of all of them."""
     own = FastAPI(openapi_url=None)
     checks = {f"{service.name}.{name}": check for service in services for name, check in service.checks.items()}
-    own.include_router(health_routes(checks))
+    notes = {f"{service.name}.{name}": note for service in services for name, note in service.notes.items()}
+    own.include_router(health_routes("radbus", checks, notes))
     public = {service.name: service.api for service in services}
     return OneAddress({name: public[name] for name in ServiceName}, own)
 

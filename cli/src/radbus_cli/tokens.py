@@ -8,10 +8,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Unpack
 
 import typer
+from radbus_runtime.audit.codes import ObjectKind
 
 from radbus_cli.callers import Models, RateLimit, Scopes, print_records, rights, rights_shown
 from radbus_cli.console import Json, print_json
-from radbus_cli.database import in_database, with_documents
+from radbus_cli.database import in_database, rights_changed, with_documents
 
 if TYPE_CHECKING:
     from radbus_runtime.auth.rights import Rights
@@ -41,16 +42,12 @@ def create(  # noqa: PLR0913 - one parameter an option
     as_json: Json = False,
 ) -> None:
     """Make a token and print it; it is shown this once only."""
-    from radbus_runtime.auth.tokens import create_token
-    from radbus_storage.records import TOKENS
-
     secret = sys.stdin.read(_SECRET_READ).strip() if from_stdin else None
     given = rights(scope, model, rate_limit)
     given["sources"] = tuple(source or ())
 
     async def work(documents: Documents) -> str:
-        tokens = documents[TOKENS]
-        return await create_token(tokens, institution=institution, name=name, days=days, secret=secret, **given)
+        return await _create(documents, institution=institution, name=name, days=days, secret=secret, **given)
 
     _print_new(in_database(work), {"institution": institution, "name": name}, shown=not from_stdin, as_json=as_json)
 
@@ -94,7 +91,14 @@ def rotate(
     from radbus_storage.records import TOKENS
 
     grace = timedelta(hours=grace_hours)
-    token = in_database(lambda documents: rotate_token(documents[TOKENS], token_id, grace=grace))
+
+    async def work(documents: Documents) -> str:
+        token = await rotate_token(documents[TOKENS], token_id, grace=grace)
+        await rights_changed(documents, ObjectKind.TOKEN, _id_of(token))
+        await rights_changed(documents, ObjectKind.TOKEN, token_id)
+        return token
+
+    token = in_database(work)
     _print_new(token, {"replaces": token_id}, shown=True, as_json=as_json)
 
 
@@ -104,7 +108,11 @@ def revoke(token_id: TokenId) -> None:
     from radbus_runtime.auth.keeping import revoke_token
     from radbus_storage.records import TOKENS
 
-    in_database(lambda documents: revoke_token(documents[TOKENS], token_id))
+    async def work(documents: Documents) -> None:
+        await revoke_token(documents[TOKENS], token_id)
+        await rights_changed(documents, ObjectKind.TOKEN, token_id)
+
+    in_database(work)
     typer.echo(f"revoked {token_id}")
 
 
@@ -117,19 +125,37 @@ async def create_in(
     **given: Unpack[Rights],
 ) -> str:
     """Make a token in the database that `environment` names."""
-    from radbus_runtime.auth.tokens import create_token
-    from radbus_storage.records import TOKENS
-
     return await with_documents(
         environment,
-        lambda documents: create_token(documents[TOKENS], institution=institution, name=name, days=days, **given),
+        lambda documents: _create(documents, institution=institution, name=name, days=days, **given),
     )
 
 
-def _print_new(token: str, more: dict[str, str], *, shown: bool, as_json: bool) -> None:
+async def _create(
+    documents: Documents,
+    *,
+    institution: str,
+    name: str,
+    days: int | None,
+    secret: str | None = None,
+    **given: Unpack[Rights],
+) -> str:
+    from radbus_runtime.auth.tokens import create_token
+    from radbus_storage.records import TOKENS
+
+    token = await create_token(documents[TOKENS], institution=institution, name=name, days=days, secret=secret, **given)
+    await rights_changed(documents, ObjectKind.TOKEN, _id_of(token), institution=institution)
+    return token
+
+
+def _id_of(token: str) -> str:
     from radbus_runtime.auth.tokens import ID_LENGTH, digest
 
-    token_id = digest(token)[:ID_LENGTH]
+    return digest(token)[:ID_LENGTH]
+
+
+def _print_new(token: str, more: dict[str, str], *, shown: bool, as_json: bool) -> None:
+    token_id = _id_of(token)
     if as_json:
         print_json({"id": token_id, **({"token": token} if shown else {}), **more})
     else:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from radbus_runtime.audit.codes import ObjectKind
 
 from radbus_cli.callers import Models, RateLimit, Scopes, print_records, rights, rights_shown
 from radbus_cli.console import Json
-from radbus_cli.database import in_database
+from radbus_cli.database import in_database, rights_changed
 
 if TYPE_CHECKING:
     from radbus_storage.documents import Documents
@@ -42,6 +43,7 @@ def add(
     async def work(documents: Documents) -> None:
         users = documents[USERS]
         await add_user(users, name=name, institution=institution, public_key=pem, issuer=issuer, **given)
+        await rights_changed(documents, ObjectKind.USER, name, institution=institution)
 
     in_database(work)
     typer.echo(f"added {name}")
@@ -79,5 +81,9 @@ def remove(name: Annotated[str, typer.Argument(help="The user's name.")]) -> Non
     from radbus_runtime.auth.keeping import remove_user
     from radbus_storage.records import USERS
 
-    in_database(lambda documents: remove_user(documents[USERS], name))
+    async def work(documents: Documents) -> None:
+        await remove_user(documents[USERS], name)
+        await rights_changed(documents, ObjectKind.USER, name)
+
+    in_database(work)
     typer.echo(f"removed {name}")

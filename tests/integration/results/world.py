@@ -18,6 +18,7 @@ from radbus_contracts.facts import (
     JobCompletedV1,
     JobFailedV1,
     JobRequestedV1,
+    JobRetriedV1,
     Priority,
     Scope,
     SeriesCompletedV1,
@@ -31,6 +32,7 @@ from radbus_contracts.topology import (
     JOB_COMPLETED,
     JOB_FAILED,
     JOB_REQUESTED,
+    JOB_RETRIED,
     SERIES_COMPLETED,
     SERIES_UNROUTED,
     Fact,
@@ -103,11 +105,20 @@ class World:
         )
         return self._tell(JOB_COMPLETED, data)
 
-    def failed(self, series: Sequence[str] = (SERIES,), *, cancelled: bool = False, **job: Any) -> Outgoing:
+    def failed(
+        self, series: Sequence[str] = (SERIES,), *, cancelled: bool = False, retries: int = 0, **job: Any
+    ) -> Outgoing:
         data = JobFailedV1(
-            **self._job(series, **job), task_id="lungs", reason="the worker was lost 3 times", cancelled=cancelled
+            **self._job(series, **job),
+            task_id="lungs",
+            reason="the worker was lost 3 times",
+            cancelled=cancelled,
+            retries=retries,
         )
         return self._tell(JOB_FAILED, data)
+
+    def retried(self, series: Sequence[str] = (SERIES,), *, retries: int = 1, **job: Any) -> Outgoing:
+        return self._tell(JOB_RETRIED, JobRetriedV1(**self._job(series, **job), retries=retries))
 
     def archive_requested(self, **job: Any) -> Outgoing:
         data = JobRequestedV1(

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from radbus_cli.dead_letters import DurationError, Wanted, duration_of, read_letter, replayed_headers, replays_of
+from radbus_cli.dead_letters import Wanted, read_letter, replayed_headers, replays_of
+from radbus_cli.filters import DurationError, duration_of
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 BY_THE_SERVICE = {
@@ -41,7 +42,7 @@ def test_without_a_message_id_the_events_own_or_its_bytes_name_it():
     assert read_letter("q", None, b"\xff", {}).id == read_letter("q", None, b"\xff", {}).id != "e"
 
 
-plain = st.sampled_from([None, True, -1, 7, "", "5", "é", "\x00", b"\xff", NOW, "2026-11-20", "[", "[1]"])
+plain = st.sampled_from([None, True, -1, 7, "", "5", 5000 * "9", "é", "\x00", b"\xff", NOW, "2026-11-20", "[", "[1]"])
 values = plain | st.lists(plain, max_size=2) | st.dictionaries(st.sampled_from(["queue", "reason", "time"]), plain)
 deep = values | st.lists(values, max_size=2)
 names = st.sampled_from(["x-death", "x-radbus-reason", "x-radbus-retries", "x-radbus-died-at", "x-radbus-replays", "a"])

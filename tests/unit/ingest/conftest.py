@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 import pytest
@@ -20,12 +20,14 @@ from radbus_contracts.facts import JobRequestedV1, Source
 from radbus_dicom.reading import Header
 from radbus_dicom.zips import ZipLimits
 from radbus_ingest.adapters.bodies import BodyReader
+from radbus_ingest.adapters.filling_store import FillingStore
 from radbus_ingest.adapters.inner_eye_routes import RunRoutes
 from radbus_ingest.adapters.records import Touch
+from radbus_ingest.adapters.resources import Disk
 from radbus_ingest.adapters.routes import IntakeRoutes
 from radbus_ingest.adapters.spool import Room
 from radbus_ingest.domain.completeness import CompletenessRules
-from radbus_ingest.domain.limits import Limits
+from radbus_ingest.domain.limits import GateLimits, Limits, Watermarks
 from radbus_ingest.domain.outcomes import Stored
 from radbus_ingest.domain.runs import Model, Upload
 from radbus_ingest.handlers.admitting import Gate
@@ -33,10 +35,11 @@ from radbus_ingest.handlers.receiving import Receiver
 from radbus_ingest.handlers.starting import RunStarter
 from radbus_ingest.handlers.storing import InstanceStorer
 from radbus_ingest.handlers.touching import Toucher
+from radbus_ingest.handlers.watching import Senses, Watch
 from radbus_runtime.auth.principal import Authenticate, ForbiddenError, Principal, UnauthenticatedError
 from radbus_runtime.events import Outgoing, Teller
 from radbus_runtime.http import create_api
-from radbus_storage.errors import StoreUnavailableError
+from radbus_storage.errors import StoreFullError, StoreUnavailableError
 
 LIMITS = Limits(
     request_bytes=1_000_000,
@@ -44,6 +47,10 @@ LIMITS = Limits(
     part_count=50,
     zips=ZipLimits(entries=20, inflated_bytes=500_000),
 )
+MARKS = Watermarks(
+    disk_low_bytes=1000, disk_high_bytes=2000, memory_bytes=1000, tasks=10, untold=10, store_full_s=60, every_s=1
+)
+GATE = GateLimits(requests=5, waiting_bytes=1_000_000, wait_s=0.05, urgent_sources=frozenset({"stroke"}))
 STUDY = "1.2.3"
 MODELS = {"PassThroughModel:1729": Model("PassThroughModel:1729", "pass-through", "Rectangles", "1729", ("ct",))}
 
@@ -84,6 +91,40 @@ class Runs:
         del self.announced[run_id]
 
 
+@dataclass
+class Backlog:
+    """What waits behind ingest, as a test says."""
+
+    tasks: dict[str, int] = field(default_factory=dict)
+    records: int = 0
+    is_away: bool = False
+
+    async def ready_tasks(self, *, limit: int) -> dict[str, int]:
+        if self.is_away:
+            raise StoreUnavailableError("away")
+        return self.tasks
+
+    async def untold(self, *, limit: int) -> int:
+        return min(self.records, limit)
+
+
+@dataclass
+class Machine:
+    """The disk and the memory, as a test says."""
+
+    disk: Disk = field(default_factory=lambda: Disk(100_000, 50_000))
+    used_memory_bytes: int = 0
+
+
+@dataclass
+class Admission:
+    """What decides who is let in, and what it goes by."""
+
+    watch: Watch
+    backlog: Backlog
+    machine: Machine
+
+
 class Stores:
     """Both stores in memory; `away` names those that do not answer."""
 
@@ -94,10 +135,14 @@ class Stores:
         self.studies: list[Touch] = []
         self.completed: dict[tuple[str, str], int] = {}
         self.away: set[str] = set()
+        self.purged: set[str] = set()
         self.puts = 0
+        self.is_full = False
         self.puts_until_away: int | None = None
 
     async def put(self, key: str, data: bytes | BinaryIO, *, size_bytes: int, content_type: str = "") -> None:
+        if self.is_full:
+            raise StoreFullError("no room")
         if self.puts == self.puts_until_away:
             self.away.add("objects")
         self.raise_if_away("objects")
@@ -126,6 +171,11 @@ class Stores:
             key[0] == institution and header.series_instance_uid == series_instance_uid
             for key, (_, header) in self.records.items()
         )
+
+    async def was_purged(self, institution: str, study_instance_uid: str, *, last_s: float) -> bool:
+        self.raise_if_away("records")
+        assert last_s >= 0
+        return study_instance_uid in self.purged
 
     async def completed_count(self, institution: str, series_instance_uid: str) -> int | None:
         return self.completed.get((institution, series_instance_uid))
@@ -163,7 +213,9 @@ class Ingest:
     stores: Stores
     room: Room
     runs: Runs
-    told: list[Stored] = field(default_factory=list)
+    told: list[Stored]
+    admission: Admission
+    stalled: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def post(
         self,
@@ -192,6 +244,7 @@ class Ingest:
 
         async def receive() -> dict[str, Any]:
             if stall and len(messages) == 1:
+                self.stalled.set()
                 await asyncio.Event().wait()
             return messages.pop(0) if messages else {"type": "http.disconnect"}
 
@@ -224,7 +277,7 @@ class Ingest:
 async def _authenticate(request: Request) -> Principal:
     if request.headers.get("authorization") != "Token right":
         raise UnauthenticatedError("Invalid token.")
-    return Principal("hospital", "scanner", ("allowed",))
+    return Principal("hospital", "scanner", ("allowed", "stroke"))
 
 
 def _by_secret(models: tuple[str, ...]) -> Authenticate:
@@ -248,13 +301,16 @@ def make_ingest() -> Callable[..., Ingest]:
         limits: Limits = LIMITS,
         rules: CompletenessRules | None = None,
         requests: int = 5,
+        waiting_bytes: int = 1_000_000,
         callers_models: tuple[str, ...] = (),
     ) -> Ingest:
         stores = Stores()
         runs = Runs(stores)
         room = Room(memory_bytes=20_000, part_memory_bytes=5_000)
-        bodies = BodyReader(room, limits)
-        gate = Gate(room, requests=requests, waiting_bytes=1_000_000)
+        backlog, machine = Backlog(), Machine()
+        watch = Watch(backlog, Senses(lambda: machine.disk, lambda: machine.used_memory_bytes), MARKS)
+        gate = Gate(room, watch, replace(GATE, requests=requests, waiting_bytes=waiting_bytes))
+        bodies = BodyReader(room, limits, go_on=gate.go_on)
         told: list[Stored] = []
         toucher = Toucher(
             rules or CompletenessRules(quiet_s=5, study_quiet_s=5),
@@ -262,10 +318,11 @@ def make_ingest() -> Callable[..., Ingest]:
             touch_study=stores.touch_study,
             count=stores.count,
             completed_count=stores.completed_count,
+            was_purged=stores.was_purged,
             complete_soon=lambda: None,
         )
         receiver = Receiver(
-            InstanceStorer(stores, stores),
+            InstanceStorer(FillingStore(stores, store_is_full=watch.store_is_full), stores),
             toucher,
             limits=limits,
             new_spool=bodies.new_spool,
@@ -275,7 +332,7 @@ def make_ingest() -> Callable[..., Ingest]:
         routes = IntakeRoutes(
             receiver,
             bodies,
-            requires=lambda _: _authenticate,
+            requires=lambda *_: _authenticate,
             gate=gate,
             count=stores.count,
             dicomweb_url="https://pacs.example/dicomweb/",
@@ -284,9 +341,9 @@ def make_ingest() -> Callable[..., Ingest]:
         api.include_router(routes.router())
         starter = RunStarter(stores, runs, teller=Teller("ingest"), send_soon=lambda _, __: None)
         by_secret = _by_secret(callers_models)
-        run_routes = RunRoutes(starter, bodies, models=MODELS, requires=lambda _: by_secret, gate=gate)
+        run_routes = RunRoutes(starter, bodies, models=MODELS, requires=lambda *_: by_secret, gate=gate)
         api.include_router(run_routes.router())
-        return Ingest(api, stores, room, runs, told)
+        return Ingest(api, stores, room, runs, told, Admission(watch, backlog, machine))
 
     return make
 

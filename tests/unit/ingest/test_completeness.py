@@ -51,6 +51,18 @@ def test_a_source_that_sends_whole_series_completes_them_at_once(name: str, sour
     assert because is CompleteBecause.WHOLE_SERIES_SOURCE
 
 
+@pytest.mark.parametrize(("says_complete", "whole_series_sources"), [(True, ()), (False, ("*",))])
+def test_a_request_of_which_some_must_be_sent_again_completes_nothing_yet(
+    says_complete: bool, whole_series_sources: tuple[str, ...], source: Source
+) -> None:
+    rules = CompletenessRules(quiet_s=5, study_quiet_s=5, whole_series_sources=frozenset(whole_series_sources))
+    arrival = SeriesArrival("CT", says_complete, source, expected_instances=0, present_instances=39, is_whole=False)
+
+    because = complete_at_once(arrival, rules)
+
+    assert because is None
+
+
 @pytest.mark.parametrize(("present", "expected"), [(2, None), (3, CompleteBecause.ALL_EXPECTED)])
 def test_a_series_is_complete_when_as_many_instances_are_there_as_it_says(
     present: int, expected: CompleteBecause | None, source: Source

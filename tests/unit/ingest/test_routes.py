@@ -476,3 +476,46 @@ def test_every_answer_is_documented_in_each_of_its_media_types(ingest: Any) -> N
     assert "application/json" in stow["responses"]["503"]["content"]
     assert "multipart/form-data" in upload["requestBody"]["content"]
     assert set(paths["/v1/model/start/{model_id}"]["post"]["responses"]["201"]["content"]) == {"text/plain"}
+
+
+async def test_the_instances_of_all_zips_of_a_request_are_counted_together(
+    ingest: Any, make_instance: Make, multipart: Make
+) -> None:
+    zips = [(f"z{n}", zipped({f"{n}/{entry}": b"no instance" for entry in range(20)})) for n in range(3)]
+
+    answer = await ingest.post("/upload", multipart(("good", make_instance(1)), *zips), FORM)
+
+    assert answer.status == 413
+    assert answer.json["message"] == "expected at most 50 instances in one request, those of zips included"
+    assert answer.json["messages"]["good"]["created"] is True
+    assert len(answer.json["messages"]) == 50
+    assert ingest.room.used_bytes == 0
+
+
+async def test_what_all_zips_of_a_request_become_is_counted_together(
+    ingest: Any, make_instance: Make, multipart: Make
+) -> None:
+    zips = [(f"z{n}", zipped({f"{n}": bytes(90_000), f"{n}b": bytes(90_000)})) for n in range(3)]
+
+    answer = await ingest.post("/upload", multipart(*zips, ("good", make_instance(1))), FORM)
+
+    assert answer.status == 200
+    assert "at most 500000 bytes in one request" in answer.json["messages"]["z2"]["message"]
+    assert answer.json["messages"]["good"]["created"] is True
+
+
+async def test_what_came_in_while_its_study_was_purged_is_not_accepted(
+    ingest: Any, make_instance: Make, multipart: Make
+) -> None:
+    body = multipart(("a", make_instance(1)))
+    first = await ingest.post("/upload", body, FORM)
+    ingest.stores.completed[("hospital", "1.2.3.4")] = 1
+    ingest.stores.purged.add("1.2.3")
+
+    again = await ingest.post("/upload", body, FORM)  # the same bytes, of which nothing may be there any more
+    other = await ingest.post("/upload", multipart(("b", make_instance(2))), FORM)
+
+    assert first.status == 200
+    assert (again.status, other.status) == (503, 503)
+    assert "was being purged; please send it again" in again.json["messages"]["a"]["message"]
+    assert int(other.headers["retry-after"]) > 0

@@ -20,9 +20,14 @@ class Instances:
 
     def __init__(self, count: int = 1) -> None:
         self._count = count
+        self._looks = 0
+        self.erase_after_looks = 1000
 
     async def find(self, where: dict[str, str], **_: Any) -> list[dict[str, Any]]:
         uid = where["series_instance_uid"]
+        self._looks += 1
+        if self._looks > self.erase_after_looks:
+            return []
         return [
             {"sop_instance_uid": f"{uid}.{number}", "object_key": uid, "size_bytes": 8, "sha256": uid}
             for number in range(self._count)
@@ -50,6 +55,9 @@ class HeldObjects:
     async def put(self, key: str, data: BinaryIO, **_: Any) -> None:
         self.put_keys.append(key)
         self.entries[key] = len(zipfile.ZipFile(data).namelist())
+
+    async def delete(self, key: str) -> None:
+        self.put_keys.remove(key)
 
 
 def archives(objects: HeldObjects, folder: Path, *, wait_s: float = 30, under_way: int = 10) -> SeriesArchives:
@@ -151,3 +159,20 @@ async def test_a_series_of_many_instances_is_packed_whole_and_its_folder_is_gone
 
     assert objects.entries[keys[SERIES[0]]] == 600
     assert await asyncio.to_thread(os.listdir, tmp_path) == []
+
+
+async def test_an_archive_of_a_series_that_was_erased_while_it_was_made_is_erased_too(tmp_path: Path):
+    objects, instances = HeldObjects(), Instances()
+    made = SeriesArchives(instances, objects, ArchiveLimits(1000, folder=tmp_path))  # type: ignore[arg-type]
+
+    reader = asyncio.create_task(made.keys("site-a", SERIES[:1]))
+    async with asyncio.timeout(30):
+        while not made._under_way:
+            await asyncio.sleep(0)
+    instances.erase_after_looks = 2
+    objects.let.set()
+    keys = await reader
+
+    assert keys == {}
+    assert objects.put_keys == []
+    assert len(objects.entries) == 1

@@ -6,6 +6,7 @@ import httpx2
 from fastapi import FastAPI, Request
 from radbus_results.domain.patient_key import PatientKeys
 from radbus_results.handlers.patients import PatientInferences, patient_routes
+from radbus_runtime.audit.codes import Kind
 from radbus_runtime.auth.principal import AccessScope, Authenticate, Principal
 
 PATH = "/api/models/{}/patients/MRN%207/inferences/"
@@ -14,7 +15,7 @@ PATH = "/api/models/{}/patients/MRN%207/inferences/"
 async def ask(model_id: str, *, keys: PatientKeys | None) -> httpx2.Response:
     """Ask as somebody who may read the model m1 only, of a service that has no stores."""
 
-    def requires(_: AccessScope) -> Authenticate:
+    def requires(_: AccessScope, __: Kind) -> Authenticate:
         async def authenticate(_: Request) -> Principal:
             return Principal("site-a", "reader", models=("m1",))
 

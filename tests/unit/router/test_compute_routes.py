@@ -9,6 +9,7 @@ from fastapi import Request
 from fastapi.testclient import TestClient
 from radbus_router.domain.requesting import AlreadyPushed, Answer, NotUploaded, NoUseCase, Pushed, TooOften
 from radbus_router.handlers.compute_routes import compute_routes
+from radbus_runtime.audit.codes import Kind
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
 from radbus_runtime.http import create_api
 from structlog.testing import capture_logs
@@ -26,7 +27,7 @@ class Requests:
         return self.answer
 
 
-def a_reader(needed: AccessScope) -> object:
+def a_reader(needed: AccessScope, _: Kind) -> object:
     """Know a caller that may only read, or with another token everything."""
 
     async def authenticate(request: Request) -> Principal:
@@ -115,7 +116,7 @@ def test_a_body_of_another_form_is_refused_with_what_was_expected(body: bytes) -
     assert got.status_code == 400
     assert got.json() == {
         "success": False,
-        "message": 'expected no body, or JSON: {"recompute": true} or {"recompute": false}',
+        "message": 'expected no body, or JSON: {"recompute": true}, {"recompute": false} or {"rerun": "<job id>"}',
     }
     assert requests.asked == []
 

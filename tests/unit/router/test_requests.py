@@ -35,7 +35,7 @@ def client() -> TestClient:
         when={"two": "size(study.series) == 2"},
         tasks=[{"id": "segment", "machine": "two-inputs", "channels": channels}],
     )
-    api.include_router(use_case_routes([*QCT, of_study, two_phases], lambda _: by_header))
+    api.include_router(use_case_routes([*QCT, of_study, two_phases], lambda *_: by_header))
     return TestClient(api, headers={"Authorization": "Token good"})
 
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from fastapi import APIRouter, Depends
 from fastapi.testclient import TestClient
 from radbus_contracts.errors import PermanentError
+from radbus_runtime.audit.codes import READ
 from radbus_runtime.auth.authenticator import Authenticator
 from radbus_runtime.auth.keeping import UserError, add_user
 from radbus_runtime.auth.login import login_routes
@@ -62,8 +63,8 @@ def make_client(make_settings) -> Callable[..., TestClient]:
         documents: Any = {"tokens": Records(*tokens), "users": Records(*users)}
         made = make_settings(access_key=access_key, **settings)
         authenticator = Authenticator(documents, made)
-        caller = Depends(authenticator.requires(AccessScope.READ))
-        by_secret = Depends(authenticator.requires_secret(AccessScope.READ))
+        caller = Depends(authenticator.requires(AccessScope.READ, READ))
+        by_secret = Depends(authenticator.requires_secret(AccessScope.READ, READ))
         api = create_api("test", description="")
         inner_eye, inference = APIRouter(route_class=InnerEyeRoute), APIRouter(route_class=DetailRoute)
         api.add_api_route("/results", lambda who=caller: who.name)

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 from radbus_contracts.errors import PermanentError
+from radbus_runtime.audit.codes import READ
 from radbus_runtime.auth.authenticator import Authenticator
 from radbus_runtime.auth.principal import AccessScope, Principal
 from radbus_runtime.auth.tokens import InstitutionNameError, create_token, digest
@@ -50,7 +51,7 @@ def client(make_settings) -> Iterator[TestClient]:
     known = (record("any"), record("ward", "ward"), record("pacs", scopes=("store",)), ended, before_scopes)
     documents = {"tokens": Records(*known), "users": Records()}
     api = create_api("test", description="", body_limit_bytes=LIMIT_BYTES)
-    caller = Depends(Authenticator(documents, make_settings()).requires(AccessScope.READ))  # type: ignore[arg-type]
+    caller = Depends(Authenticator(documents, make_settings()).requires(AccessScope.READ, READ))  # type: ignore[arg-type]
 
     @api.post("/questions")
     async def ask(question: Question, _: Principal = caller) -> int:

@@ -43,11 +43,13 @@ class Copies:
 
     made: list[tuple[str, str]] = field(default_factory=list)
     error: Exception | None = None
+    headers: dict[str, object] = field(default_factory=dict)
 
     async def __call__(self, message: Any, *, exchange: str, routing_key: str, headers: dict[str, object]) -> None:
         if self.error is not None:
             raise self.error
         self.made.append((exchange, routing_key))
+        self.headers = headers
 
 
 async def settled(delivery: Delivery, error: Exception, copies: Copies, queue: Queue = QUEUE) -> None:
@@ -98,8 +100,9 @@ async def test_a_message_whose_copy_could_not_be_made_goes_back_to_its_queue(err
     assert delivery.answers == ["requeue"]
 
 
-async def test_a_count_of_retries_that_is_no_number_counts_as_none():
-    delivery, copies = Delivery({RETRIES_HEADER: b"many"}), Copies()
+@pytest.mark.parametrize("retries", [b"many", "9" * 5000])
+async def test_a_count_of_retries_that_is_no_number_counts_as_none(retries):
+    delivery, copies = Delivery({RETRIES_HEADER: retries}), Copies()
 
     await settled(delivery, TransientError("x"), copies)
 
@@ -112,3 +115,13 @@ async def test_a_channel_that_is_gone_leaves_the_message_to_the_broker():
     await settled(delivery, TransientError("x"), copies)
 
     assert delivery.answers == []
+
+
+@pytest.mark.parametrize("bomb", [{"x": "x" * 100_000}, {str(number): 1 for number in range(10_000)}])
+async def test_headers_that_a_copy_has_no_room_for_are_left_out(bomb):
+    delivery, copies = Delivery({RETRIES_HEADER: 1, **bomb}), Copies()
+
+    await settled(delivery, TransientError("x"), copies)
+
+    assert copies.headers.keys() == {RETRIES_HEADER, "x-radbus-queue", "x-radbus-reason"}
+    assert copies.headers[RETRIES_HEADER] == 2

@@ -21,10 +21,12 @@ from radbus_scheduler.domain.changes import (
     succeeded,
 )
 from radbus_scheduler.domain.job import Job, JobState, TaskState
+from radbus_scheduler.domain.retrying import retried
 from radbus_scheduler.domain.transitions import TASK_TRANSITIONS, has_ended, may_become, needs_dispatcher
 
 from tests.unit.scheduler.builders import (
     BACKOFF,
+    MACHINES,
     T0,
     at,
     failed_fact,
@@ -217,7 +219,7 @@ def test_the_wait_between_attempts_never_shrinks_and_has_a_limit(attempt: int):
 
 FACTS = st.lists(
     st.tuples(
-        st.sampled_from(["dispatch", "start", "succeed", "fail", "lose", "give back", "cancel"]),
+        st.sampled_from(["dispatch", "start", "succeed", "fail", "lose", "give back", "cancel", "retry"]),
         st.sampled_from("abc"),
         st.integers(1, 4),
     ),
@@ -226,7 +228,7 @@ FACTS = st.lists(
 
 
 @each(facts=FACTS)
-def test_whatever_is_told_in_whatever_order_an_end_is_final_and_a_completed_job_has_every_outcome(facts):
+def test_whatever_is_told_in_whatever_order_only_a_retry_follows_on_an_end_and_a_completed_job_has_every_outcome(facts):
     now, held = job(*FAN), [job(*FAN)]
 
     for kind, task_id, attempt in facts:
@@ -234,7 +236,7 @@ def test_whatever_is_told_in_whatever_order_an_end_is_final_and_a_completed_job_
         held.append(now)
 
     for before, after in pairwise(held):
-        assert before.state is JobState.ACTIVE or after == before
+        assert before.state is JobState.ACTIVE or after == before or after.retries == before.retries + 1
         for old, new in zip(before.tasks, after.tasks, strict=True):
             assert old.state is new.state or may_become(old.state, new.state)
             assert new.attempt >= old.attempt
@@ -253,5 +255,6 @@ def _told(before: Job, kind: str, task_id: str, attempt: int) -> Job | None:
         "lose": lambda: lost(before, task_id, attempt=attempt, reason="gone", now=T0, backoff=BACKOFF),
         "give back": lambda: given_back(before, task_id, attempt=attempt, now=T0),
         "cancel": lambda: cancelled(before, "not wanted", T0),
+        "retry": lambda: retried(before, machines=MACHINES, now=T0, deadline_s=3600),
     }
     return changes[kind]()

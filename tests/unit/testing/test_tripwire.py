@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from radbus_testing.tripwire import Passing, Tripwire, Way, amqp_publish, mongo_command
+from radbus_testing.tripwire import (
+    Passing,
+    Tripwire,
+    Way,
+    amqp_delivery,
+    amqp_publish,
+    bson_text,
+    mongo_command,
+)
 
 UP, DOWN = Way.TO_SERVER, Way.TO_CLIENT
 
@@ -57,3 +65,8 @@ def test_bytes_are_counted_from_behind_the_pattern():
 def test_a_publish_and_a_command_are_spelled_as_they_are_on_the_wire():
     assert amqp_publish("e", "k.v1") == b"\x00\x3c\x00\x28\x00\x00\x01e\x04k.v1"
     assert mongo_command("insert", "jobs") == b"\x02insert\x00\x05\x00\x00\x00jobs\x00"
+
+
+def test_a_delivery_and_a_text_are_spelled_as_the_protocols_say():
+    assert amqp_delivery("e", "k.v1") == b"\x01e\x04k.v1"
+    assert bson_text("state", "ready") == b"\x02state\x00\x06\x00\x00\x00ready\x00"

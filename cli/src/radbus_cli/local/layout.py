@@ -37,6 +37,10 @@ _OFFSETS = {
     "s3_filer": 25,
     "s3_filer_grpc": 26,
     "s3_admin": 27,
+    # A replica set of three, in tests.
+    "mongo-0": 40,
+    "mongo-1": 41,
+    "mongo-2": 42,
     # SeaweedFS has a client inside that looks for it nowhere but 10000 above the other.
     "s3_admin_grpc": 10027,
 }

@@ -17,6 +17,19 @@ from radbus_cli.local.programs import Phase, Program
 def mongo(layout: Layout) -> Program:
     """Describe MongoDB as a replica set of one node."""
     folder, port = layout.folder("mongo"), layout.port("mongo")
+    return Program(
+        name="mongo",
+        phase=Phase.SERVER,
+        command=mongod_command(folder, port),
+        ports=(port,),
+        folder=folder,
+        is_ready=partial(readiness.replica_set_is_writable, port),
+        stop_wait_s=30,
+    )
+
+
+def mongod_command(folder: Path, port: int) -> tuple[str, ...]:
+    """Give the command of one node of a replica set, on loopback."""
     settings = {
         "--replSet": "rs0",
         "--bind_ip": HOST,
@@ -28,15 +41,7 @@ def mongo(layout: Layout) -> Program:
         "--slowms": str(2**31 - 1),
         "--setParameter": "diagnosticDataCollectionEnabled=false",
     }
-    return Program(
-        name="mongo",
-        phase=Phase.SERVER,
-        command=(str(_mongod()), *_flat(settings), "--nounixsocket", "--quiet"),
-        ports=(port,),
-        folder=folder,
-        is_ready=partial(readiness.replica_set_is_writable, port),
-        stop_wait_s=30,
-    )
+    return (str(_mongod()), *_flat(settings), "--nounixsocket", "--quiet")
 
 
 def _mongod() -> Path:

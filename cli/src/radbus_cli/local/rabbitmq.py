@@ -8,9 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from radbus_cli.local import readiness
-from radbus_cli.local.errors import ServerMissingError
-from radbus_cli.local.layout import HOST, Layout
+from radbus_cli.local.errors import ServerMissingError, StackError
+from radbus_cli.local.layout import HOST, Layout, repository
 from radbus_cli.local.programs import Phase, Program
+
+RELEASE_VARIABLE = "RADBUS_RABBITMQ"
+_OF_THE_MACHINE = "3.10"
+_IN_A_FOLDER = "4.3"
 
 # Erlang must neither listen on other interfaces nor spin while it waits.
 _LOOPBACK_ONLY = "-kernel inet_dist_use_interface {127,0,0,1}"
@@ -23,7 +27,7 @@ def epmd(layout: Layout) -> Program:
     return Program(
         name="epmd",
         phase=Phase.NAME_SERVER,
-        command=(_erlang_program("epmd"), "-port", str(port), "-address", HOST),
+        command=(*_erlang_command(layout, "epmd"), "-port", str(port), "-address", HOST),
         ports=(port,),
         folder=layout.folder("rabbitmq"),
         is_ready=partial(readiness.epmd_answers, port),
@@ -36,7 +40,7 @@ def rabbitmq(layout: Layout) -> Program:
     return Program(
         name="rabbitmq",
         phase=Phase.SERVER,
-        command=(str(rabbitmq_script("rabbitmq-server")),),
+        command=rabbitmq_command(layout, "rabbitmq-server"),
         ports=(port, layout.port("amqp_distribution")),
         folder=folder,
         is_ready=partial(readiness.amqp_greets, port),
@@ -58,7 +62,8 @@ def rabbitmq_environment(layout: Layout) -> dict[str, str]:
         "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
         "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
-        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        # No release reads the data of one so much older.
+        "RABBITMQ_MNESIA_BASE": str(folder / ("data" if _machine() is None else f"data-{_IN_A_FOLDER}")),
         "RABBITMQ_LOG_BASE": str(folder / "log"),
         "RABBITMQ_LOGS": "-",
         "RABBITMQ_PID_FILE": str(folder / "rabbitmq.pid"),
@@ -89,7 +94,15 @@ def write_rabbitmq_files(layout: Layout) -> None:
     (folder / "enabled_plugins").write_text("[].\n")
 
 
-def rabbitmq_script(name: str) -> Path:
+def rabbitmq_command(layout: Layout, name: str) -> tuple[str, ...]:
+    """Give the command of the broker or of one of its tools, which see the stack's folder of the broker."""
+    machine = _machine()
+    if machine is None:
+        return (str(_script(name)),)
+    return _in_folder(layout, machine, f"/usr/lib/rabbitmq/bin/{name}")
+
+
+def _script(name: str) -> Path:
     """Find one of RabbitMQ's scripts; what a distribution puts on the PATH is often a wrapper that changes the user."""
     folders = [Path(os.environ.get("RADBUS_RABBITMQ_BIN", "/usr/lib/rabbitmq/bin"))]
     if on_path := shutil.which(name):
@@ -100,7 +113,30 @@ def rabbitmq_script(name: str) -> Path:
     raise ServerMissingError(f"RabbitMQ's {name} was not found: run `make install`, or set RADBUS_AMQP_URL.")
 
 
-def _erlang_program(name: str) -> str:
+def _erlang_command(layout: Layout, name: str) -> tuple[str, ...]:
+    machine = _machine()
+    if machine is not None:
+        return _in_folder(layout, machine, name)
     if found := shutil.which(name):
-        return found
+        return (found,)
     raise ServerMissingError(f"Erlang's {name} was not found: run `make install`, or set RADBUS_AMQP_URL.")
+
+
+def _in_folder(layout: Layout, machine: Path, program: str) -> tuple[str, ...]:
+    script = repository() / "deploy" / "local" / "in_folder.sh"
+    return (str(script), str(machine), str(layout.folder("rabbitmq")), program)
+
+
+def _machine() -> Path | None:
+    """Give the folder in which the newer RabbitMQ is installed as on a machine of its own; None for this machine's."""
+    release = os.environ.get(RELEASE_VARIABLE) or _OF_THE_MACHINE
+    if release == _OF_THE_MACHINE:
+        return None
+    folder = repository() / ".local" / f"rabbitmq-{release}"
+    if release != _IN_A_FOLDER:
+        raise StackError(f"expected {RELEASE_VARIABLE} to be {_OF_THE_MACHINE} or {_IN_A_FOLDER}, not {release!r}.")
+    if not folder.is_dir():
+        raise ServerMissingError(
+            f"RabbitMQ {release} is not in {folder}: run `{RELEASE_VARIABLE}={release} make install`."
+        )
+    return folder

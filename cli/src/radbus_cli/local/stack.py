@@ -187,7 +187,7 @@ class LocalStack:
     def rabbitmq_tool(self, tool: str, *arguments: str, timeout_s: float = 60.0) -> str:
         """Run `rabbitmqctl`, `rabbitmq-diagnostics` or another of the broker's tools and give what it prints."""
         done = subprocess.run(
-            [str(rabbitmq.rabbitmq_script(tool)), *arguments],
+            [*rabbitmq.rabbitmq_command(self.layout, tool), *arguments],
             env={**os.environ, **rabbitmq.rabbitmq_environment(self.layout)},
             cwd=self.layout.folder("rabbitmq"),
             capture_output=True,

@@ -17,13 +17,15 @@ _SHARED_MEMORY_BYTES = 1024 * 1024
 
 
 def triton(layout: Layout, models: Path) -> Program:
-    """Describe Triton with every model of a folder loaded; it ends at once when one of them cannot be."""
+    """Describe Triton with every model of a folder loaded; it ends at once when one of them cannot be.
+
+    A machine that is Python alone has a folder there, too, and no model in it.
+    """
     wheel, port = _find_wheel(), layout.port("triton_http")
     folder = layout.folder("triton")
     settings = {
         "model-repository": str(models),
         "model-control-mode": "explicit",
-        "load-model": "*",
         "backend-directory": str(folder / "backends"),
         "http-address": HOST,
         "http-port": str(port),
@@ -45,6 +47,7 @@ def triton(layout: Layout, models: Path) -> Program:
         command=(
             str(wheel.server),
             *(f"--{name}={value}" for name, value in settings.items()),
+            *(f"--load-model={path.parent.name}" for path in sorted(models.glob("*/config.pbtxt"))),
             *(f"--backend-config=python,{name}={value}" for name, value in python_settings.items()),
         ),
         ports=(port, layout.port("triton_grpc"), layout.port("triton_metrics")),

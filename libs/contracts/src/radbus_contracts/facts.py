@@ -217,6 +217,19 @@ class JobFailedV1(Payload):
     task_id: str | None
     reason: str
     cancelled: bool = False
+    retries: int = Field(default=0, description="How often the job had been retried before.")
+
+
+class JobRetriedV1(Payload):
+    """A job that had failed or was cancelled goes on; its end is told again."""
+
+    job_id: str
+    use_case: str
+    study_instance_uid: str
+    series_instance_uids: tuple[str, ...]
+    subject_uid: str
+    revision: int
+    retries: int = Field(ge=1, description="How often it has been retried, with this time.")
 
 
 class InferenceCompletedV1(Payload):
@@ -249,3 +262,28 @@ class FeedbackRecordedV1(Payload):
 
     inference_id: str
     accepted: bool
+
+
+class StudyPurgedV1(Payload):
+    """Instances of a study were erased here, or all that was recorded of it; what others fetched is theirs to erase."""
+
+    purge_id: str
+    study_instance_uid: str
+    series_instance_uids: tuple[str, ...] = Field(description="The series that were erased.")
+    whole_study: bool
+    records: bool = Field(description="False: only the instances; what was computed of them may still be read.")
+    by_policy: bool = Field(description="False: an operator asked for it.")
+
+
+class InferencePurgedV1(Payload):
+    """The outputs of an inference were erased here; it is answered with 410, or unknown."""
+
+    purge_id: str
+    inference_id: str
+    job_id: str
+    use_case: str
+    study_instance_uid: str
+    series_instance_uids: tuple[str, ...]
+    subject_uid: str
+    revision: int
+    by_policy: bool = Field(description="False: an operator asked for it.")

@@ -80,6 +80,7 @@ ROUTES: Final = (
     Route("/jobs", ServiceName.SCHEDULER, ("GET",)),
     Route("/jobs/{job_id}", ServiceName.SCHEDULER, ("GET",)),
     Route("/jobs/{job_id}/cancel", ServiceName.SCHEDULER, ("POST",)),
+    Route("/jobs/{job_id}/retry", ServiceName.SCHEDULER, ("POST",)),
 )
 
 

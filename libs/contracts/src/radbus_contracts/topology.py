@@ -42,9 +42,12 @@ TASK_FAILED = Fact(facts.TaskFailedV1, "task.failed.v1")
 WORKER_HEARTBEAT = Fact(facts.WorkerHeartbeatV1, "worker.heartbeat.v1")
 JOB_COMPLETED = Fact(facts.JobCompletedV1, "job.completed.v1")
 JOB_FAILED = Fact(facts.JobFailedV1, "job.failed.v1")
+JOB_RETRIED = Fact(facts.JobRetriedV1, "job.retried.v1")
 INFERENCE_COMPLETED = Fact(facts.InferenceCompletedV1, "inference.completed.v1")  # + .<use case>.<triage>
 INFERENCE_FAILED = Fact(facts.InferenceFailedV1, "inference.failed.v1")
 FEEDBACK_RECORDED = Fact(facts.FeedbackRecordedV1, "feedback.recorded.v1")
+STUDY_PURGED = Fact(facts.StudyPurgedV1, "study.purged.v1")
+INFERENCE_PURGED = Fact(facts.InferencePurgedV1, "inference.purged.v1")
 
 FACTS: Final = (
     INSTANCE_STORED,
@@ -60,9 +63,12 @@ FACTS: Final = (
     WORKER_HEARTBEAT,
     JOB_COMPLETED,
     JOB_FAILED,
+    JOB_RETRIED,
     INFERENCE_COMPLETED,
     INFERENCE_FAILED,
     FEEDBACK_RECORDED,
+    STUDY_PURGED,
+    INFERENCE_PURGED,
 )
 RUN_TASK: Final = Fact(orders.RunTaskV1, "task.run.v1")
 
@@ -108,6 +114,7 @@ RESULTS_SERIES_UNROUTED = _facts("results", SERIES_UNROUTED)
 RESULTS_JOB_REQUESTED = _facts("results", JOB_REQUESTED)
 RESULTS_JOB_COMPLETED = _facts("results", JOB_COMPLETED)
 RESULTS_JOB_FAILED = _facts("results", JOB_FAILED)
+RESULTS_JOB_RETRIED = _facts("results", JOB_RETRIED)
 
 QUEUES: Final = (
     INGEST_JOB_COMPLETED,
@@ -126,6 +133,7 @@ QUEUES: Final = (
     RESULTS_JOB_REQUESTED,
     RESULTS_JOB_COMPLETED,
     RESULTS_JOB_FAILED,
+    RESULTS_JOB_RETRIED,
 )
 
 

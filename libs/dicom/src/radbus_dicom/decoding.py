@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import pixel_array
 
+from radbus_dicom.codestreams import refuse_false_frames
 from radbus_dicom.errors import PixelsNotDecodable, foreign_errors_as
 from radbus_dicom.geometry import FrameSlot
 from radbus_dicom.opening import read_inflated_dataset
@@ -29,6 +30,8 @@ def decode_into(path: Path, slots: Sequence[FrameSlot], out: VoxelArray) -> None
     """
     with foreign_errors_as(PixelsNotDecodable):
         source: Path | Dataset = read_inflated_dataset(path) or path
+        if source is path:
+            refuse_false_frames(path, [slot.frame_number for slot in slots], (out.shape[1], out.shape[2]))
         for slot in slots:
             _write(_stored_values(source, slot.frame_number), slot, out)
 

@@ -10,7 +10,7 @@ from io import BytesIO
 from typing import TypeAlias, cast
 
 from pydicom._dicom_dict import DicomDictionary
-from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_sequence
@@ -29,6 +29,8 @@ DEFAULT_ENCODINGS = ["iso8859"]
 SPECIFIC_CHARACTER_SET = 0x00080005
 _PIXEL_REPRESENTATION = "PixelRepresentation"
 _LATIN = {"iso8859", "latin_1", "iso-ir-6"}
+# pydicom takes any name that Python has a codec for: some make texts that no store can hold, some are no texts at all.
+_ENCODINGS = frozenset(python_encoding.values())
 # Control characters, ^ = and backslash end an escape sequence's effect (PS3.5 6.1.2.5.3).
 _DELIMITERS = {0x0D, 0x0A, 0x09, 0x0C, 0x5C, 0x5E, 0x3D}
 _TEXT_LISTS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "PN", "SH", "TM", "UC", "UI"})
@@ -83,8 +85,7 @@ class ElementTable:
             self.warnings.append(_OVER_BUDGET)
             return None
         if tag == SPECIFIC_CHARACTER_SET:
-            names = content.decode("latin-1").replace("\0", "").split("\\")
-            self._encodings = convert_encodings([name.strip() for name in names])
+            self._encodings = self._known_encodings(content)
         if vr in _TEXT_LISTS:
             return _text_list(_decoded(content, self._encodings), vr)
         if vr in _TEXTS:
@@ -92,6 +93,14 @@ class ElementTable:
         if vr == "SQ":
             return self._raw_sequence(raw, content, entry[4])
         return _binary(content, vr, little_endian=raw.is_little_endian)
+
+    def _known_encodings(self, content: bytes) -> list[str]:
+        names = content.decode("latin-1").replace("\0", "").split("\\")
+        given = convert_encodings([name.strip() for name in names])
+        known = [encoding for encoding in given if encoding in _ENCODINGS]
+        if len(known) < len(given):
+            self.warnings.append("SpecificCharacterSet names what is no character set of PS3.3 C.12.1.1.2")
+        return known or DEFAULT_ENCODINGS
 
     def _raw_sequence(self, raw: RawDataElement, content: bytes, keyword: str) -> JsonValue | None:
         if self._depth >= MAX_JSON_DEPTH:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
+from pydicom.errors import BytesLengthException
 from radbus_contracts.errors import PermanentError
 
 
@@ -69,6 +70,7 @@ def foreign_errors_as(kind: type[PermanentError]) -> Iterator[None]:
     except (
         ArithmeticError,
         AttributeError,
+        BytesLengthException,
         EOFError,
         LookupError,
         NotImplementedError,

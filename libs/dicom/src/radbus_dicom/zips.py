@@ -13,6 +13,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, LargeZipFile, ZipFile,
 from radbus_dicom.errors import ZipNotValid
 
 _ENCRYPTED: Final = 0x1
+_ENTRY_HEADER_BYTES: Final = 30  # and its name
 _BLOCK_BYTES: Final = 512 * 1024
 _DIRECTORY_LIMIT_BYTES: Final = 4 * 1024 * 1024
 _SMALL_BYTES: Final = 256 * 1024 * 1024  # below this sum no ratio is suspicious: empty masks shrink a thousandfold
@@ -48,11 +49,24 @@ class BoundedZip:
         """
         if sum(not is_folder(entry) for entry in self.entries) > limits.entries:
             raise ZipNotValid(f"expected a zip of at most {limits.entries} entries")
-        inflated_bytes = sum(entry.file_size for entry in self.entries)
+        if self._overlaps():
+            raise ZipNotValid("expected a zip whose entries lie one behind the other; some lie in others")
+        inflated_bytes = self.inflated_bytes
         if inflated_bytes > limits.inflated_bytes:
             raise ZipNotValid(f"expected a zip of at most {limits.inflated_bytes} bytes when inflated")
         if inflated_bytes > max(_SMALL_BYTES, limits.ratio * size_bytes):
             raise ZipNotValid(f"expected a zip that grows at most {limits.ratio} times when inflated")
+
+    @property
+    def inflated_bytes(self) -> int:
+        """How large all entries are together, as the directory says; `blocks` gives no more."""
+        return sum(entry.file_size for entry in self.entries)
+
+    def _overlaps(self) -> bool:
+        """Say whether the same bytes are in several entries: small zips that inflate without end are made so."""
+        spans = sorted((entry.header_offset, entry.compress_size) for entry in self.entries)
+        ends = [*(offset for offset, _ in spans[1:]), self._zip.start_dir]
+        return any(offset + _ENTRY_HEADER_BYTES + size > end for (offset, size), end in zip(spans, ends, strict=False))
 
     def blocks(self, entry: ZipInfo) -> Generator[bytes, None, None]:
         """Inflate one entry, never beyond the size that the directory gave.

@@ -15,6 +15,7 @@ from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from radbus_machines.healing import CONTROL_TIMEOUT_S, STUB_IS_DEAD, Healer, status_of
 from radbus_machines.protocol import Array, OutputShapes
 from radbus_machines.shared_blocks import (
     SharedBlock,
@@ -29,18 +30,12 @@ from radbus_machines.tensors import (
     check_output,
     check_request,
     is_bytes,
-    smallest_inputs,
     triton_type,
 )
 
 log = structlog.get_logger(__name__)
 
 SHARED_FROM_BYTES = 1024 * 1024
-CONTROL_TIMEOUT_S = 5.0
-# Triton looks once a second whether the process it waits for still lives.
-CANARY_TIMEOUT_S = 2.5
-_LOAD_TIMEOUT_S = 60.0
-_STUB_IS_DEAD = "is not healthy"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 # A request, or the model's repository, is at fault: the same again gives the same. All else may pass.
 _REFUSALS = frozenset({"INVALID_ARGUMENT", "UNIMPLEMENTED", "OUT_OF_RANGE", "FAILED_PRECONDITION", "PERMISSION_DENIED"})
@@ -77,7 +72,7 @@ class TritonClient:
         self._connection: InferenceServerClient | None = None
         local = url.rpartition(":")[0] in _LOOPBACK
         self._left: set[str] = set()
-        self._healing = asyncio.Lock()
+        self._healer = Healer(lambda: self.connection)
         self._shares = shared_memory is SharedMemoryUse.ON or (shared_memory is SharedMemoryUse.AUTO and local)
 
     @property
@@ -88,47 +83,22 @@ class TritonClient:
         return self._connection
 
     async def check(self, models: Sequence[str]) -> str | None:
-        """Return what is wrong, or None: the server is ready, and the code of each of these models runs."""
+        """Return what is wrong, or None: the server answers, and the code of each of these models runs.
+
+        Whether the server calls itself ready does not count: a model that is none of these and could not be loaded
+        makes it unready for ever.
+        """
         try:
-            if not await self.connection.is_server_ready(client_timeout=CONTROL_TIMEOUT_S):
-                return "Triton is not ready"
-            found = await asyncio.gather(*(self._check_model(name) for name in models))
+            if not await self.connection.is_server_live(client_timeout=CONTROL_TIMEOUT_S):
+                return "Triton is not alive"
+            found = await asyncio.gather(*(self._healer.check(name) for name in models))
         except InferenceServerException as error:
-            return f"Triton does not answer ({_status(error)})"
+            return f"Triton does not answer ({status_of(error)})"
         return next((wrong for wrong in found if wrong), None)
 
-    async def _check_model(self, name: str) -> str | None:
-        if not await self.connection.is_model_ready(name, client_timeout=CONTROL_TIMEOUT_S):
-            return f"model {name} is not ready"
-        if await self._is_dead(name):
-            await self.heal(name)
-            return f"the process of model {name} had died; it is loaded anew"
-        return None
-
-    async def _is_dead(self, model: str) -> bool:
-        """Try the smallest inference: Triton says for ever that a model is ready whose process has died.
-
-        What else the model says to it does not matter, nor that a busy one has no time for it now.
-        """
-        metadata = await self.connection.get_model_metadata(model, client_timeout=CONTROL_TIMEOUT_S)
-        try:
-            await self.connection.infer(model, smallest_inputs(metadata), client_timeout=CANARY_TIMEOUT_S)
-        except InferenceServerException as error:
-            return _STUB_IS_DEAD in (error.message() or "")
-        return False
-
-    async def heal(self, model: str) -> None:
-        """Load a model anew whose process has died: Triton keeps it, says that it is ready, and fails every request."""
-        if self._healing.locked():
-            return
-        async with self._healing:
-            try:
-                await self.connection.unload_model(model, client_timeout=CONTROL_TIMEOUT_S)
-                await self.connection.load_model(model, client_timeout=_LOAD_TIMEOUT_S)
-            except InferenceServerException as error:
-                log.warning("triton.model_not_healed", model=model, status=_status(error))
-            else:
-                log.warning("triton.model_healed", model=model)
+    async def heal(self, model: str, *, is_dead: bool) -> None:
+        """Load a model that is not loaded, or whose process a request has found dead."""
+        await self._healer.heal(model, is_dead=is_dead)
 
     async def forget_leftovers(self) -> None:
         """Let Triton forget the blocks of clients that were killed: it would hold their memory for ever."""
@@ -138,7 +108,7 @@ class TritonClient:
             await asyncio.to_thread(remove_leftovers)
             status = await self.connection.get_system_shared_memory_status(client_timeout=CONTROL_TIMEOUT_S)
         except InferenceServerException as error:
-            log.info("triton.leftovers_kept", status=_status(error))
+            log.info("triton.leftovers_kept", status=status_of(error))
             return
         await self._unregister(*(name for name in status.regions if is_leftover(name)))
 
@@ -171,10 +141,10 @@ class TritonClient:
             )
         except InferenceServerException as error:
             block.remove()
-            if _status(error) in _REFUSALS or _status(error) == "INTERNAL":
+            if status_of(error) in _REFUSALS or status_of(error) == "INTERNAL":
                 # Another container or another user: it will not see our memory later either.
                 self._shares = False
-                log.warning("triton.sharing_refused", status=_status(error))
+                log.warning("triton.sharing_refused", status=status_of(error))
             return None
         except BaseException:
             block.remove()
@@ -189,7 +159,7 @@ class TritonClient:
             except InferenceServerException as error:
                 # An abandoned request still uses it: Triton refuses now and is asked again later.
                 self._left.add(name)
-                log.info("triton.region_left", status=_status(error))
+                log.info("triton.region_left", status=status_of(error))
 
 
 class TritonModel:
@@ -220,8 +190,9 @@ class TritonModel:
             raise TritonRefusedError(f"model {self.name}: {error}") from error
         except InferenceServerException as error:
             translated = self._translated(error)
-            if _STUB_IS_DEAD in str(translated):
-                await self._client.heal(self.name)
+            is_dead = STUB_IS_DEAD in str(translated)
+            if is_dead or status_of(error) == "NOT_FOUND":
+                await self._client.heal(self.name, is_dead=is_dead)  # the next attempt finds it
             raise translated from None
 
     async def _described(self) -> Any:
@@ -231,10 +202,10 @@ class TritonModel:
                     self.name, client_timeout=CONTROL_TIMEOUT_S
                 )
             except InferenceServerException as error:
-                if _status(error) not in _AWAY:
+                if status_of(error) not in _AWAY:
                     raise
                 # Said only before a request is sent: one at which Triton dies is to cost its task an attempt.
-                raise TritonAwayError(f"model {self.name}: {_status(error)}: Triton does not answer") from None
+                raise TritonAwayError(f"model {self.name}: {status_of(error)}: Triton does not answer") from None
         return self._metadata
 
     async def _ask(
@@ -263,7 +234,7 @@ class TritonModel:
 
     def _translated(self, error: InferenceServerException) -> TransientError | PermanentError:
         self._metadata = None  # the model may have been replaced by another version
-        status = _status(error)
+        status = status_of(error)
         # A model sees no patient data, so what it says of itself may be repeated; the lines after are its traceback.
         said = (error.message() or "").partition("\n")[0][:_TEXT_LIMIT]
         text = f"model {self.name}: {status}: {said}"
@@ -287,7 +258,3 @@ async def _output(
     shared: Array = block.array(shape, dtype, offset_bytes=part.offset_bytes)
     check_output(name, description, shared, shape, dtype)
     return await asyncio.to_thread(np.array, shared)
-
-
-def _status(error: InferenceServerException) -> str:
-    return str(error.status()).removeprefix("StatusCode.")

@@ -18,11 +18,13 @@ from faststream.rabbit import Channel, RabbitBroker, RabbitExchange, RabbitMessa
 from faststream.rabbit.subscriber import RabbitSubscriber
 from radbus_contracts.envelope import CONTENT_TYPE, Event, Payload
 from radbus_contracts.errors import TransientError
-from radbus_contracts.topology import Queue
+from radbus_contracts.topology import UNROUTED, Queue
 
 from radbus_runtime import metrics
+from radbus_runtime.consuming import InWork, count_dead_letters, missing_consumer
 from radbus_runtime.declare import declare_topology
 from radbus_runtime.events import Outgoing
+from radbus_runtime.progress import beat
 from radbus_runtime.reading import read_event
 from radbus_runtime.settings import ServiceSettings
 from radbus_runtime.settlement import Settlement
@@ -49,6 +51,7 @@ class Bus:
         self._queues: list[Queue] = []
         self._subscribers: dict[str, RabbitSubscriber] = {}
         self._paused: set[str] = set()
+        self._in_work = InWork()
         self._started = False
         given = settings.amqp_url.get_secret_value()
         self._url = f"{given}{'&' if '?' in given else '?'}heartbeat={_HEARTBEAT_S}"
@@ -72,11 +75,16 @@ class Bus:
 
         self._queues.append(queue)
         settle = Settlement(queue, consume, self._copy)
+
+        async def settled(message: RabbitMessage) -> None:
+            with self._in_work.one_of(queue.name):
+                await settle(message)
+
         subscriber = self._broker.subscriber(
             RabbitQueue(queue.name, declare=False),
             channel=Channel(prefetch_count=prefetch or self._settings.prefetch, on_return_raises=True),
         )
-        subscriber(settle.__call__)
+        subscriber(settled)
         self._subscribers[queue.name] = subscriber
 
     async def pause(self, queue: Queue) -> None:
@@ -145,6 +153,7 @@ class Bus:
         A fact that finds no queue would be gone without a word; the lost consumers come back with their queues.
         """
         while True:
+            beat("topology", within_s=4 * (every_s + _DECLARE_TIMEOUT_S))
             await asyncio.sleep(every_s)
             try:
                 with _unavailable("declare"):
@@ -177,22 +186,30 @@ class Bus:
         )
 
     async def check(self) -> str | None:
-        """Return what is wrong with the bus, or None: the connection answers and every own queue has a consumer."""
+        """Return what is wrong with the bus, or None.
+
+        The connection answers, every own queue has a consumer, this process's own is among them, and no message is in
+        work for much too long.
+        """
         if not self._started:
             return "not connected"
+        consumed = {name: each for name, each in self._subscribers.items() if name not in self._paused}
         try:
             async with asyncio.timeout(2):
-                connection = await self._broker.connect()
-                async with connection.channel() as channel:
-                    for queue in self._queues:
-                        if queue.name in self._paused:
-                            continue
-                        declared = await channel.declare_queue(queue.name, passive=True)
-                        if not declared.declaration_result.consumer_count:
-                            return f"no consumer on {queue.name}"
+                fault = await missing_consumer(await self._broker.connect(), consumed)
         except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
             return f"RabbitMQ does not answer ({type(error).__name__})"
-        return None
+        return fault or self._in_work.stuck()
+
+    async def count_dead_letters(self) -> None:
+        """Count, for the metrics, the dead letters of the own queues, and the orders that found no queue."""
+        names = [queue.dead for queue in self._queues] + ([UNROUTED] if self._pools else [])
+        try:
+            with _unavailable("count"):
+                async with asyncio.timeout(PUBLISH_TIMEOUT_S):
+                    await count_dead_letters(await self._broker.connect(), names)
+        except BusUnavailableError as error:
+            log.info("bus.not_counted", exc_info=error)
 
     async def stop_consuming(self) -> None:
         """Take no more messages and let running handlers end for a time; publishing goes on."""
@@ -225,7 +242,7 @@ class Bus:
             routing_key=routing_key,
             mandatory=True,
             headers=headers,
-            message_id=message.message_id,
+            message_id=message.raw_message.message_id,  # FastStream draws another one where there is none
             message_type=message.raw_message.type,
         )
 

@@ -11,6 +11,8 @@ from typing import Any
 import cel
 from radbus_contracts.errors import PermanentError
 
+from radbus_runtime.condition_limits import fault_of, without_long_lists
+
 _FUNCTIONS = {"matches", "contains", "startsWith", "endsWith", "size", "type", "dyn"}
 _CONVERSIONS = {"string", "int", "uint", "double", "bytes", "duration", "timestamp"}
 _TIME_FUNCTION = re.compile(r"get(FullYear|Month|Date|Day\w+|Hours|Minutes|Seconds|Milliseconds)")
@@ -43,7 +45,7 @@ class Variables:
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         try:
-            self.context = cel.Context(variables=dict(values))
+            self.context = cel.Context(variables=without_long_lists(values))
         except ValueError as error:
             raise ConditionError("expected variables of numbers, texts, lists and maps") from error
 
@@ -52,6 +54,8 @@ class Condition:
     """One compiled expression."""
 
     def __init__(self, expression: str) -> None:
+        if fault := fault_of(expression):
+            raise ConditionError(f"not a CEL expression that can be asked: {fault}")
         self.expression = expression
         try:
             self._program = cel.compile(expression)
@@ -70,11 +74,13 @@ class Condition:
     def judge(self, variables: Mapping[str, Any] | Variables) -> Verdict:
         """Evaluate; what is absent or of another type makes it unknown, never an error."""
         try:
-            given = variables.context if isinstance(variables, Variables) else dict(variables)
-            value = self._program.execute(given)
+            given = variables if isinstance(variables, Variables) else Variables(variables)
+            value = self._program.execute(given.context)
+        except ConditionError:
+            return Verdict(Answer.UNKNOWN, "it is asked of values that no expression can read")
         except KeyError as error:
             return Verdict(Answer.UNKNOWN, f"{error.args[0]} is absent")
-        except (TypeError, ValueError, RuntimeError) as error:
+        except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
             return Verdict(Answer.UNKNOWN, f"cannot be evaluated ({type(error).__name__})")
         if not isinstance(value, bool):
             return Verdict(Answer.UNKNOWN, f"expected true or false, got {type(value).__name__}")

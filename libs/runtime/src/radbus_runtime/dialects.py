@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 from radbus_contracts.errors import PermanentError, RadbusError, TransientError
 
 from radbus_runtime.auth.principal import ForbiddenError, RateLimitedError, UnauthenticatedError
+from radbus_runtime.overload import OverloadedError
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +35,7 @@ class InnerEyeFault:
     def answer(self, extra_details: str | None = None, *, retry_after_s: int | None = None) -> JSONResponse:
         """Make the answer; `extra_details` is there only where it is named."""
         body = {"code": self.code, "detail": self.detail, "status": self.status, "title": self.title}
-        wait_s = RETRY_AFTER_S if self.status == 503 else retry_after_s
+        wait_s = RETRY_AFTER_S if self.status == 503 and retry_after_s is None else retry_after_s
         headers = {"Retry-After": str(wait_s)} if wait_s is not None else None
         more = {"extra_details": extra_details} if extra_details is not None else {}
         return JSONResponse({**body, **more}, status_code=self.status, headers=headers)
@@ -49,6 +50,7 @@ NO_AUTHENTICATION: Final = InnerEyeFault(
 )
 AUTHENTICATION_FAILED: Final = InnerEyeFault(403, "FORBIDDEN", "AuthenticationFailed", f"{_AUTHENTICATE}correct.")
 NOT_FOUND: Final = InnerEyeFault(404, "NOT_FOUND", "ResourceNotFound", "The specified resource does not exist.")
+GONE: Final = InnerEyeFault(410, "GONE", "ResourceErased", "The result of this run was erased: it is kept no longer.")
 INTERNAL_ERROR: Final = InnerEyeFault(
     500,
     "INTERNAL_SERVER_ERROR",
@@ -58,7 +60,9 @@ INTERNAL_ERROR: Final = InnerEyeFault(
 UNAVAILABLE: Final = InnerEyeFault(
     503, "SERVICE_UNAVAILABLE", "ServiceUnavailable", "A store is away. Please retry the request."
 )
-
+OVERLOADED: Final = InnerEyeFault(
+    503, "SERVICE_UNAVAILABLE", "ServiceBusy", "Too much is waiting. Please retry the request later."
+)
 TOO_MANY_REQUESTS: Final = InnerEyeFault(
     429, "TOO_MANY_REQUESTS", "TooManyRequests", "Too many requests. Please retry the request later."
 )
@@ -93,6 +97,8 @@ class InnerEyeRoute(APIRoute):
                 return NOT_FOUND.answer()
             except RateLimitedError as error:
                 return TOO_MANY_REQUESTS.answer(retry_after_s=error.retry_after_s)
+            except OverloadedError as error:
+                return OVERLOADED.answer(retry_after_s=error.retry_after_s)
             except TransientError:
                 return UNAVAILABLE.answer()
             except PermanentError as error:
@@ -129,6 +135,18 @@ def unexpected(request: Request) -> JSONResponse:
             return JSONResponse({"success": False, "message": _UNEXPECTED}, status_code=500)
 
 
+async def unavailable(request: Request, error: TransientError) -> Response:
+    """Answer for a store that is away, in the words of the route's contract, where no handler can do it any more."""
+    match request.scope.get("route"):
+        case InnerEyeRoute():
+            return UNAVAILABLE.answer()
+        case DetailRoute():
+            return _detail(error)
+        case _:
+            answer: Response = await request.app.exception_handlers[TransientError](request, error)
+            return answer
+
+
 def _detail(error: RadbusError | RequestValidationError | HTTPException) -> JSONResponse:
     status, text, headers = 400, str(error), None
     match error:
@@ -142,6 +160,8 @@ def _detail(error: RadbusError | RequestValidationError | HTTPException) -> JSON
             status, text = error.status_code, str(error.detail)
         case RateLimitedError():
             status, headers = 429, {"Retry-After": str(error.retry_after_s)}
+        case OverloadedError():
+            status, headers = 503, {"Retry-After": str(error.retry_after_s)}
         case TransientError():
             status, text, headers = 503, "A store is away; please try again.", {"Retry-After": str(RETRY_AFTER_S)}
     return JSONResponse({"detail": text}, status_code=status, headers=headers)

@@ -12,6 +12,9 @@ from radbus_contracts.topology import EVENTS, Fact
 
 from radbus_runtime.tracing import current_traceparent
 
+# Made once: pydantic forgets a generic's class that nobody holds, and makes it anew at each use.
+_Said = Event[Payload]
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
@@ -62,7 +65,7 @@ class Teller:
         """Make a message; give `event_id` where the same fact may be told twice, so that both are one."""
         if not isinstance(data, fact.payload):
             raise TypeError(f"{fact.type} carries {fact.payload.__name__}, not {type(data).__name__}")
-        event = Event[Payload](
+        event = _Said(
             id=event_id or str(uuid4()),
             source=f"radbus/{self.service}",
             type=fact.type,

@@ -1,4 +1,4 @@
-"""Health over HTTP: `/healthz` says that the loop turns, `/readyz` tells the truth, `/metrics` counts."""
+"""Health over HTTP: `/healthz` says that the loop turns, `/readyz` tells the truth, `/metrics` shows and counts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from radbus_contracts.errors import RadbusError
 
+from radbus_runtime import metrics
 from radbus_runtime.logs import describe
 
 Check = Callable[[], Awaitable[str | None]]
@@ -31,8 +32,19 @@ def answers(ping: Callable[[], Awaitable[None]]) -> Check:
     return check
 
 
-def health_routes(checks: Mapping[str, Check]) -> APIRouter:
-    """Make the three routes; `checks` are asked at each `/readyz`, all at once, each with a deadline."""
+async def look(service: str, checks: Mapping[str, Check]) -> dict[str, str | None]:
+    """Ask all checks at once, each with a deadline; return what is wrong by name, and show it as a metric, too."""
+    found = await _asked(checks)
+    for name, fault in found.items():
+        metrics.ready.labels(service, name).set(0 if fault else 1)
+    return found
+
+
+def health_routes(service: str, checks: Mapping[str, Check], notes: Mapping[str, Check] | None = None) -> APIRouter:
+    """Make the three routes; `checks` are asked at each `/readyz`, all at once, each with a deadline.
+
+    `notes` are asked and told like them, but a service with something to note is ready all the same.
+    """
     router = APIRouter(tags=["health"])
 
     @router.get("/healthz", summary="The service runs; no broker and no store is asked.")
@@ -41,16 +53,25 @@ def health_routes(checks: Mapping[str, Check]) -> APIRouter:
 
     @router.get("/readyz", summary="The service can do its work now; each dependency by name.")
     async def readyz() -> JSONResponse:
-        faults = await asyncio.gather(*(_bounded(check) for check in checks.values()))
-        report = {name: fault or "ok" for name, fault in zip(checks, faults, strict=True)}
-        ready = not any(faults)
-        return JSONResponse({"ready": ready, "checks": report}, status_code=200 if ready else 503)
+        found, noted = await look(service, checks), await _asked(notes or {})
+        told = {
+            part: {name: fault or "ok" for name, fault in each.items()}
+            for part, each in (("checks", found), ("notes", noted))
+            if each or part == "checks"
+        }
+        ready = not any(found.values())
+        return JSONResponse({"ready": ready, **told}, status_code=200 if ready else 503)
 
     @router.get("/metrics", include_in_schema=False)
-    async def metrics() -> Response:
+    async def counted() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return router
+
+
+async def _asked(checks: Mapping[str, Check]) -> dict[str, str | None]:
+    faults = await asyncio.gather(*(_bounded(check) for check in checks.values()))
+    return dict(zip(checks, faults, strict=True))
 
 
 async def _bounded(check: Check) -> str | None:

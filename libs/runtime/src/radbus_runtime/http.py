@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import time
 from typing import Final
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -16,11 +18,15 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from radbus_runtime import metrics
 from radbus_runtime.auth.principal import ForbiddenError, RateLimitedError, UnauthenticatedError
 from radbus_runtime.dialects import RETRY_AFTER_S, unexpected
+from radbus_runtime.overload import OverloadedError
 from radbus_runtime.tracing import continued
 
 JSON_BODY_LIMIT_BYTES: Final = 8 * 1024 * 1024
+_REQUESTS_AT_A_TIME: Final = 1000  # each holds a little memory: the last bound, below which others have their own
+_BODY_S: Final = 30.0
 _FAULTS_SHOWN: Final = 20
 _DIGITS: Final = 30  # more than any limit has, fewer than Python refuses to read
 _ID: Final = re.compile(r"(?=.{1,64}$)\d+(\.\d+)+|\d{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
@@ -29,8 +35,16 @@ _OF_A_REQUEST: Final = frozenset({"type", "path", "root_path", "headers", "query
 _UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
-def create_api(name: str, *, description: str, body_limit_bytes: int | None = JSON_BODY_LIMIT_BYTES) -> FastAPI:
+def create_api(
+    name: str,
+    *,
+    description: str,
+    body_limit_bytes: int | None = JSON_BODY_LIMIT_BYTES,
+    requests_at_a_time: int = _REQUESTS_AT_A_TIME,
+) -> FastAPI:
     """Make a FastAPI application with traces, a limit of bodies, and the answers to errors that all routes share.
+
+    Beyond so many requests at a time the next ones are refused: 503.
 
     A route that takes a model as its body has read it whole before the token is looked at, hence the limit; a service
     that streams its bodies and counts them itself has none.
@@ -42,6 +56,7 @@ def create_api(name: str, *, description: str, body_limit_bytes: int | None = JS
     api.add_exception_handler(ForbiddenError, _forbidden)
     api.add_exception_handler(RateLimitedError, _rate_limited)
     api.add_exception_handler(TransientError, _unavailable)
+    api.add_exception_handler(OverloadedError, _overloaded)
     api.add_exception_handler(PermanentError, _refused)
     api.add_exception_handler(RequestValidationError, _not_of_its_form)
     api.add_exception_handler(StarletteHTTPException, _refused_by_the_framework)
@@ -49,6 +64,7 @@ def create_api(name: str, *, description: str, body_limit_bytes: int | None = JS
     api.add_exception_handler(Exception, _failed)
     if body_limit_bytes is not None:
         api.add_middleware(_BoundedBody, limit_bytes=body_limit_bytes)
+    api.add_middleware(_Crowd, limit=requests_at_a_time)
     api.add_middleware(_Traced)
     return api
 
@@ -86,8 +102,32 @@ class _Traced:
             span.update_name(f"{scope['method']} {getattr(scope.get('route'), 'path', 'unknown')}")
 
 
+class _Crowd:
+    """Refuses what is more than so many requests at a time; who asks for health is always answered."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+        self._inside = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in _UNTRACED:
+            await self._app(scope, receive, send)
+            return
+        if self._inside >= self._limit:
+            metrics.requests_crowded_out.inc()
+            refusal = _overload("too many requests are being answered", RETRY_AFTER_S)
+            await refusal(scope, receive, send)
+            return
+        self._inside += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._inside -= 1
+
+
 class _BoundedBody:
-    """Refuses a body above a limit before it is in memory, whether its length is declared or not."""
+    """Refuses a body that is late, or above a limit before it is in memory, whether its length is declared or not."""
 
     def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
         self._app = app
@@ -102,11 +142,19 @@ class _BoundedBody:
             refusal = JSONResponse({"success": False, "message": text}, status_code=413)
             await refusal(scope, receive, send)
             return
-        taken_bytes = 0
+        taken_bytes, is_whole, finish_by = 0, False, float("inf")
 
         async def bounded_receive() -> Message:
-            nonlocal taken_bytes
-            message = await receive()
+            nonlocal taken_bytes, is_whole, finish_by
+            if is_whole:
+                return await receive()
+            finish_by = min(finish_by, time.monotonic() + _BODY_S)  # from when somebody reads it
+            try:
+                async with asyncio.timeout(finish_by - time.monotonic()):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, f"expected the whole body within {_BODY_S:g} s") from None
+            is_whole = not message.get("more_body", False)
             taken_bytes += len(message.get("body", b""))
             if taken_bytes > self._limit_bytes:
                 raise HTTPException(413, text)
@@ -174,3 +222,12 @@ async def _unavailable(_: Request, __: Exception) -> JSONResponse:
         status_code=503,
         headers={"Retry-After": str(RETRY_AFTER_S)},
     )
+
+
+async def _overloaded(_: Request, error: Exception) -> JSONResponse:
+    return _overload(str(error), error.retry_after_s if isinstance(error, OverloadedError) else RETRY_AFTER_S)
+
+
+def _overload(text: str, retry_after_s: int) -> JSONResponse:
+    body = {"success": False, "message": f"{text}; please try again."}
+    return JSONResponse(body, status_code=503, headers={"Retry-After": str(retry_after_s)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any
@@ -12,9 +13,10 @@ from opentelemetry import trace
 from radbus_contracts.errors import RadbusError
 
 # What they have to say radbus says itself, once: a lost connection, a request.
-_QUIET = {"aiormq": "CRITICAL", "aio_pika": "CRITICAL", "uvicorn.error": "WARNING"} | dict.fromkeys(
-    ("pymongo", "urllib3", "asyncio", "httpx2", "httpcore2"), "ERROR"
-)
+_QUIET = {"aiormq": "CRITICAL", "aio_pika": "CRITICAL", "uvicorn.access": "CRITICAL", "uvicorn.error": "WARNING"}
+_QUIET |= dict.fromkeys(("pymongo", "urllib3", "asyncio", "httpx2", "httpcore2"), "ERROR")
+# What asyncio says of a task or a callback quotes its arguments and the text of its exception from here on.
+_QUOTING = re.compile(r"[\n(<:{\[]")
 _FIRST = ("timestamp", "level", "service", "event")
 
 
@@ -38,7 +40,7 @@ def configure_logs(*, service: str, level: str = "INFO") -> None:
     foreign = logging.StreamHandler(sys.stdout)
     foreign.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[_without_quotes, *shared],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(),
@@ -62,6 +64,12 @@ def _add_trace(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMappin
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         line["trace_id"] = f"{context.trace_id:032x}"
+    return line
+
+
+def _without_quotes(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if line["_record"].name == "asyncio":
+        line["event"] = _QUOTING.split(line["event"], maxsplit=1)[0].strip()
     return line
 
 

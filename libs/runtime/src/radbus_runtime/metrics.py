@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -14,4 +14,9 @@ publish_seconds = Histogram(
     "radbus_publish_duration_seconds", "Time until the broker confirmed.", ["exchange"], buckets=_SECONDS
 )
 publish_failures = Counter("radbus_publish_failures_total", "Publishes that were not confirmed.", ["exchange"])
+ready = Gauge("radbus_ready", "1 where all is well, as /readyz says it.", ["service", "check"])
+dead_letters = Gauge("radbus_dead_letters", "Messages that nobody could settle, by queue.", ["queue"])
 outbox_swept = Counter("radbus_outbox_swept_total", "Outbox entries that only the sweep has sent.", ["collection"])
+requests_crowded_out = Counter(
+    "radbus_http_requests_crowded_out_total", "Requests refused because too many were being answered."
+)

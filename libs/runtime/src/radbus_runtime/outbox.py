@@ -15,6 +15,7 @@ from radbus_storage.documents import Collection, Index
 from radbus_runtime import metrics
 from radbus_runtime.bus import Bus
 from radbus_runtime.events import Outgoing
+from radbus_runtime.progress import beat
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +40,7 @@ class OutboxRelay:
 
     def __init__(self, bus: Bus, collections: Sequence[Collection]) -> None:
         self._bus = bus
-        self._collections = collections
+        self.collections = collections
         self._pending: asyncio.Queue[_Entry] = asyncio.Queue(_PENDING_LIMIT)
 
     def send_soon(self, collection: Collection, document_id: str, messages: Sequence[Outgoing]) -> None:
@@ -64,6 +65,7 @@ class OutboxRelay:
 
     async def _sweep(self) -> None:
         while True:
+            beat("outbox")
             await asyncio.sleep(_SWEEP_EVERY_S)
             try:
                 await self.sweep_once()
@@ -73,12 +75,12 @@ class OutboxRelay:
     async def sweep_once(self) -> int:
         """Publish the entries that were left behind; return how many documents had some."""
         found = 0
-        # The writer's clock stamped them; one that is wrong makes an entry sent twice or later, never lost.
-        before = datetime.now(UTC) - timedelta(seconds=_SWEEP_OLDER_THAN_S)
-        for collection in self._collections:
-            documents = await collection.find(
-                {"outbox.at": {"$exists": True, "$lt": before}}, limit=_SWEEP_LIMIT, only={"outbox": 1}
-            )
+        # The writer's clock stamped them, and it may have been wrong: what is of the future is not waited for. A wrong
+        # clock makes an entry sent twice, never lost.
+        now, old = datetime.now(UTC), timedelta(seconds=_SWEEP_OLDER_THAN_S)
+        left = [{"outbox.at": {"$exists": True, **bound}} for bound in ({"$lt": now - old}, {"$gt": now + old})]
+        for collection in self.collections:
+            documents = await collection.find({"$or": left}, limit=_SWEEP_LIMIT, only={"outbox": 1})
             for document in documents:
                 await self._send(_Entry(collection, document["_id"], _messages(document)))
                 metrics.outbox_swept.labels(collection.name).inc(len(document["outbox"]))

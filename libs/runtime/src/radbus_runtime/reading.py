@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final, TypeVar
 
 from faststream.rabbit import RabbitMessage
@@ -32,7 +33,7 @@ def read_event(message: RabbitMessage, payload: type[P]) -> Event[P]:
     if len(message.body) > MESSAGE_LIMIT_BYTES:
         raise MessageInvalidError(f"expected at most {MESSAGE_LIMIT_BYTES} bytes: a message carries references")
     try:
-        event = Event[payload].parse(message.body)  # type: ignore[valid-type]
+        event = _event_with(payload).parse(message.body)
     except ValidationError as error:
         raise MessageInvalidError(f"expected a CloudEvent with {payload.__name__}: {_faults(error)}") from None
     if event.type != _TYPES.get(payload, event.type):
@@ -40,6 +41,11 @@ def read_event(message: RabbitMessage, payload: type[P]) -> Event[P]:
     if not event.institution.strip():
         raise MessageInvalidError("expected an institution")
     return event
+
+
+@cache  # pydantic forgets a generic's class that nobody holds, and makes it anew at each use
+def _event_with(payload: type[P]) -> type[Event[P]]:
+    return Event[payload]  # type: ignore[valid-type]
 
 
 def _faults(error: ValidationError) -> str:

@@ -7,7 +7,8 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import structlog
 import uvicorn
@@ -20,16 +21,26 @@ from radbus_storage.documents import Collection, Documents, Index
 from radbus_storage.objects import ObjectStore
 from starlette.types import ASGIApp
 
+from radbus_runtime.audit.codes import START, STOP
+from radbus_runtime.audit.middleware import audited
+from radbus_runtime.audit.trail import AUDIT_INDEXES, AuditTrail
 from radbus_runtime.bus import Bus
-from radbus_runtime.health import Check, answers, health_routes
+from radbus_runtime.hanging import END_S, end_within, watched
+from radbus_runtime.health import Check, answers, health_routes, look
+from radbus_runtime.http_protocol import BoundedHttpProtocol
 from radbus_runtime.logs import configure_logs
+from radbus_runtime.progress import Pulses
 from radbus_runtime.settings import ServiceSettings, load
 from radbus_runtime.tracing import configure_traces
 
 log = structlog.get_logger(__name__)
 
+_STOP_RECORDED_WITHIN_S = 3.0
+
 Loop = Callable[[], Awaitable[None]]
 S = TypeVar("S", bound=ServiceSettings)
+
+_LOOK_EVERY_S = 10.0
 
 
 @dataclass(slots=True)
@@ -45,20 +56,26 @@ class Service:
     indexes: Sequence[tuple[Collection, Sequence[Index]]] = ()
     loops: Sequence[Loop] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
+    notes: Mapping[str, Check] = field(default_factory=dict)
     drain: Sequence[Loop] = ()
     _started: bool = False
+    _trail: AuditTrail = field(init=False)
+    _pulses: Pulses = field(default_factory=Pulses)
 
     def __post_init__(self) -> None:
-        """Add the health routes."""
+        """Add the audit trail and the health routes."""
+        self._trail = AuditTrail(self.documents, self.name)
+        self.api.user_middleware.append(audited(self._trail))
         own: dict[str, Check] = {
             "started": self._check_started,
             "rabbitmq": self.bus.check,
             "mongodb": answers(self.documents.ping),
+            "loops": self._pulses.check,
         }
         if self.objects is not None:
             own["objects"] = answers(self.objects.ping)
         self.checks = {**own, **self.checks}
-        self.api.include_router(health_routes(self.checks))
+        self.api.include_router(health_routes(self.name, self.checks, self.notes))
 
     async def run(self) -> None:
         """Serve until SIGTERM, then drain; a loop that fails ends the service, whose supervisor starts it again."""
@@ -70,8 +87,9 @@ class Service:
         await self.bus.start()
         self._started = True
         log.info("service.started", port=self.settings.http_port)
+        self._pulses.listen()
         async with asyncio.TaskGroup() as loops:
-            for loop in (self.bus.keep_declared, *self.loops):
+            for loop in (self.bus.keep_declared, self._trail.run, self._keep_looking, *self.loops):
                 loops.create_task(_run(loop))
 
     async def end(self, work: asyncio.Task[None]) -> None:
@@ -83,10 +101,18 @@ class Service:
         work.cancel()
         await asyncio.wait([work], timeout=5)
         await self.bus.stop()
+        await self._record_stop()
         self.documents.close()
         if self.objects is not None:
             self.objects.close()
         log.info("service.stopped")
+
+    async def _keep_looking(self) -> None:
+        """Look at the own checks also when nobody asks: the metrics tell, and a model that has died is loaded anew."""
+        while True:
+            await look(self.name, self.checks)
+            await self.bus.count_dead_letters()
+            await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _prepare_stores(self) -> None:
         deadline = asyncio.get_running_loop().time() + self.settings.start_s
@@ -94,8 +120,9 @@ class Service:
             try:
                 if self.objects is not None:
                     await self.objects.ensure_bucket()
-                for collection, indexes in self.indexes:
+                for collection, indexes in (*self.indexes, (self._trail.collection, AUDIT_INDEXES)):
                     await collection.ensure_indexes(indexes)
+                await self._trail.record_service(START)
             except TransientError as error:
                 if asyncio.get_running_loop().time() > deadline:
                     raise
@@ -103,6 +130,14 @@ class Service:
                 await asyncio.sleep(1)
             else:
                 return
+
+    async def _record_stop(self) -> None:
+        try:
+            async with asyncio.timeout(_STOP_RECORDED_WITHIN_S):
+                await self._trail.close()
+                await self._trail.record_service(STOP)
+        except (TransientError, TimeoutError) as error:
+            log.warning("audit.stop_not_recorded", exc_info=error)
 
     async def _check_started(self) -> str | None:
         return None if self._started else "starting or stopping"
@@ -121,6 +156,8 @@ async def run_together(services: Sequence[Service], api: ASGIApp, settings: Serv
         api,
         host=settings.http_host,
         port=settings.http_port,
+        http=cast("type[BoundedHttpProtocol]", partial(BoundedHttpProtocol, head_s=settings.http_head_s)),
+        ws="none",
         log_config=None,
         access_log=False,
         forwarded_allow_ips=settings.trusted_proxies,
@@ -153,7 +190,7 @@ def start(name: str, kind: type[S], compose: Callable[[S], Coroutine[Any, Any, N
         sys.exit(f"{name}: {error}")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(running)
+            runner.run(watched(running, hang_s=settings.hang_s))
     except* Exception as group:
         log.critical("service.gave_up", exc_info=group)
         sys.exit(1)
@@ -161,3 +198,4 @@ def start(name: str, kind: type[S], compose: Callable[[S], Coroutine[Any, Any, N
         provider = trace.get_tracer_provider()
         if isinstance(provider, TracerProvider):
             provider.shutdown()
+        end_within(END_S, code=1)  # the interpreter waits for every thread of a pool, also for one that hangs

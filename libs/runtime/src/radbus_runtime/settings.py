@@ -51,6 +51,9 @@ class ServiceSettings(BaseSettings):
     s3_threads: int = Field(default=8, ge=1, description="Calls to the object store at a time, a replica.")
     http_host: str = Field(default="127.0.0.1", description="Address to listen on.")
     http_port: int = Field(default=8080, description="Port to listen on.")
+    http_head_s: float = Field(
+        default=60, gt=0, description="How long the line and the headers of a request may take; then 408."
+    )
     trusted_proxies: str = Field(
         default="127.0.0.1",
         description="Addresses or networks, comma separated, whose X-Forwarded-For and -Proto are believed; * is all.",
@@ -84,6 +87,9 @@ class ServiceSettings(BaseSettings):
     )
     prefetch: int = Field(default=20, ge=1, description="Messages in work at a time, a queue and replica.")
     drain_s: float = Field(default=15, ge=0, description="How long running handlers may take to end at SIGTERM.")
+    hang_s: float = Field(
+        default=120, gt=0, description="An event loop that stands still for so long ends its process."
+    )
     start_s: float = Field(default=60, gt=0, description="How long to try to reach the servers at start.")
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
     traces: str = Field(default="off", description="off, file:<folder>, or otlp:<URL>.")

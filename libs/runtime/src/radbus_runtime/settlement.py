@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from radbus_contracts.errors import PermanentError, ServerAwayError
 from radbus_contracts.topology import RETRY_STEPS_S, Queue, retry_exchange
 
 from radbus_runtime import metrics
-from radbus_runtime.headers import DIED_AT_HEADER, QUEUE_HEADER, REASON_HEADER, RETRIES_HEADER
+from radbus_runtime.headers import DIED_AT_HEADER, QUEUE_HEADER, REASON_HEADER, REPLAYS_HEADER, RETRIES_HEADER
 from radbus_runtime.logs import describe
 from radbus_runtime.tracing import continued
 
@@ -23,6 +23,12 @@ log = structlog.get_logger(__name__)
 
 # A server may be away for longer than the ladder is; what is dead then needs an operator, and no message is at fault.
 _TRIES_WHILE_AWAY = 24 * 3600 // RETRY_STEPS_S[-1]
+
+# All headers of a message fit into one frame of 128 KiB, those that the broker will add among them; what does not
+# would cost the connection, each time that the message comes back.
+_HEADERS_LIMIT = 32 * 1024
+_HEADER_LIMIT = 8 * 1024
+_RETRIES_DIGITS = 6
 
 Consume = Callable[[RabbitMessage], Awaitable[None]]
 
@@ -86,7 +92,7 @@ class Settlement:
     async def _put_aside(self, message: RabbitMessage, error: Exception) -> str:
         retries = _count(message.headers.get(RETRIES_HEADER))
         headers: dict[str, object] = {
-            **message.headers,
+            **_kept(message.headers),
             QUEUE_HEADER: self._queue.name,
             REASON_HEADER: describe(error)[:500],
         }
@@ -115,9 +121,17 @@ def _next_step_s(error: Exception, retries: int) -> int | None:
     return RETRY_STEPS_S[-1] if is_away else None
 
 
+def _kept(headers: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the headers that a copy keeps: all, or radbus's own where there is no room for all."""
+    if len(repr(headers)) <= _HEADERS_LIMIT:
+        return headers
+    own = (name for name in (RETRIES_HEADER, REPLAYS_HEADER) if len(repr(headers.get(name))) <= _HEADER_LIMIT)
+    return {name: headers[name] for name in own if name in headers}
+
+
 def _count(header: object) -> int:
     text = _text(header) or ""
-    return int(text) if text.isdecimal() else 0
+    return int(text) if text.isdecimal() and len(text) <= _RETRIES_DIGITS else 0
 
 
 def _text(value: object) -> str | None:

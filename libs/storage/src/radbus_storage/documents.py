@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from bson.errors import InvalidDocument
+from bson.errors import BSONError
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 from pymongo import ReturnDocument, errors
 
@@ -66,6 +66,11 @@ class Collection:
         """
         with _translated(self.name):
             await self._inner.insert_one(document)
+
+    async def insert_many(self, documents: Sequence[Document]) -> None:
+        """Write new documents with one call; when it fails, some may be there."""
+        with _translated(self.name):
+            await self._inner.insert_many(documents, ordered=False)
 
     async def update(self, where: Filter, change: Change, *, upsert: bool = False) -> bool:
         """Change one document atomically; say whether there was one that `where` holds for (or one was made)."""
@@ -170,7 +175,8 @@ def _translated(name: str) -> Iterator[None]:
         yield
     except errors.DuplicateKeyError as error:
         raise AlreadyThereError(f"{name}: a record with this key is there already") from error
-    except (errors.DocumentTooLarge, InvalidDocument) as error:
+    except (errors.DocumentTooLarge, BSONError, OverflowError, UnicodeEncodeError) as error:
+        # Also an integer of more than 64 bits, and a text with half a surrogate pair.
         raise StoreRefusedError(f"{name}: MongoDB cannot hold this document ({type(error).__name__})") from error
     except errors.PyMongoError as error:
         text = f"{name}: MongoDB did not do it ({type(error).__name__})"

@@ -9,6 +9,10 @@ class StoreUnavailableError(ServerAwayError):
     """A store did not answer in time, or not at all."""
 
 
+class StoreFullError(StoreUnavailableError):
+    """A store has no room; it may have some later."""
+
+
 class StoreFailedError(TransientError):
     """A store answered that it failed at this; it may fail at the same again."""
 

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -16,11 +17,22 @@ import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
 
-from radbus_storage.errors import ObjectMissingError, StoreUnavailableError
+from radbus_storage.errors import ObjectMissingError, StoreFullError, StoreUnavailableError
 from radbus_storage.settings import ObjectSettings
 
 T = TypeVar("T")
 _PART_SIZE_BYTES = 8 * 1024 * 1024
+# MinIO's own, and what Ceph and hosted stores say of a quota.
+_FULL = frozenset({"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "StorageQuotaExceeded"})
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectEntry:
+    """An object as a listing tells of it; the time is the store's."""
+
+    key: str
+    size_bytes: int
+    modified_at: datetime
 
 
 class ObjectStore:
@@ -50,7 +62,11 @@ class ObjectStore:
     async def put(
         self, key: str, data: bytes | BinaryIO, *, size_bytes: int, content_type: str = "application/octet-stream"
     ) -> None:
-        """Store an object; `data` is read from where it stands, in parts, never whole."""
+        """Store an object; `data` is read from where it stands, in parts, never whole.
+
+        Raises:
+            StoreFullError: The store has no room.
+        """
         stream = BytesIO(data) if isinstance(data, bytes) else data
         await self._call(
             lambda: self._client.put_object(
@@ -94,7 +110,18 @@ class ObjectStore:
 
     async def keys(self, prefix: str, *, limit: int) -> list[str]:
         """List keys below a prefix, at most `limit`."""
-        return await self._call(lambda: self._keys(prefix, limit))
+        return [entry.key for entry in await self.entries(prefix, limit=limit)]
+
+    async def entries(self, prefix: str, *, limit: int) -> list[ObjectEntry]:
+        """List objects below a prefix, at most `limit`."""
+        return await self._call(lambda: self._entries(prefix, limit))
+
+    async def drop_uploads(self, prefix: str) -> int:
+        """Remove the parts of uploads below a prefix that were not completed, as far as the store lists them.
+
+        MinIO lists them by whole keys only: there `delete` of each key does it. Returns how many there were.
+        """
+        return await self._call(lambda: self._drop_uploads(prefix))
 
     def presign(self, key: str, *, lifetime_s: int, filename: str | None = None) -> str:
         """Sign a public URL by which anyone may read the object for a time, in any thread; no call is made."""
@@ -134,10 +161,18 @@ class ObjectStore:
             if error.code != "NoSuchUpload":  # completed or aborted meanwhile
                 raise
 
-    def _keys(self, prefix: str, limit: int) -> list[str]:
-        found: list[str] = []
+    def _drop_uploads(self, prefix: str) -> int:
+        begun = self._client._list_multipart_uploads(self._bucket, prefix=prefix)  # noqa: SLF001
+        for upload in begun.uploads:
+            if upload.object_name is not None and upload.upload_id is not None:
+                self._abort(upload.object_name, upload.upload_id)
+        return len(begun.uploads)
+
+    def _entries(self, prefix: str, limit: int) -> list[ObjectEntry]:
+        found: list[ObjectEntry] = []
         for entry in self._client.list_objects(self._bucket, prefix=prefix, recursive=True):
-            found.append(str(entry.object_name))
+            modified_at = entry.last_modified or datetime.now(UTC)
+            found.append(ObjectEntry(str(entry.object_name), int(entry.size or 0), modified_at))
             if len(found) >= limit:
                 break
         return found
@@ -150,7 +185,8 @@ class ObjectStore:
             except S3Error as error:
                 if error.code in {"NoSuchKey", "NoSuchObject"}:
                     raise ObjectMissingError(f"object store: no such object ({error.code})") from error
-                raise StoreUnavailableError(f"object store: {error.code}") from error
+                kind = StoreFullError if error.code in _FULL else StoreUnavailableError
+                raise kind(f"object store: {error.code}") from error
             except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
                 raise StoreUnavailableError(f"object store did not answer ({type(error).__name__})") from error
 

@@ -18,8 +18,11 @@ LEASES: Final = "leases"  # worker
 OUTCOMES: Final = "outcomes"  # worker
 INFERENCES: Final = "inferences"  # results
 CASES: Final = "cases"  # results
+PURGES: Final = "purges"  # whoever purges: results and the operator's command
+SWEEPS: Final = "sweeps"  # results
 TOKENS: Final = "tokens"  # the operator's command; every service writes when one was last used
 USERS: Final = "users"  # the operator's command
+AUDIT: Final = "audit"  # every service and the operator's commands add to it; nobody changes it
 
 
 class InstanceRecord(TypedDict):
@@ -49,7 +52,8 @@ class SeriesRecord(TypedDict):
     series_instance_uid: str
     modality: str
     source: dict[str, Any]
-    state: str  # receiving | complete
+    state: str  # receiving | complete | erased (its instances are; a later one opens it again)
+    purge: str | None  # the purge that has it now: it cannot be touched meanwhile (docs/decisions/0012)
     touches: int  # grows with every arrival: the fence of the claim that completes it
     quiet_at: datetime
     revision: int
@@ -69,6 +73,9 @@ class StudyRecord(TypedDict):
     study_instance_uid: str
     source: dict[str, Any]
     state: str  # receiving | complete
+    purge: str | None  # as of a series
+    disturbed: bool  # somebody wanted to touch it since it was purged: the purge looks once more
+    look_at: datetime | None  # when something of it may be due to be erased; None is now
     touches: int
     quiet_at: datetime
     revision: int
@@ -93,6 +100,8 @@ class RunRecord(TypedDict):
     size_bytes: int
     started_at: datetime
     ended_at: datetime | None
+    look_at: datetime | None  # as of a study
+    erased_at: datetime | None  # since when its result is not kept any more
     outbox: list[dict[str, Any]]
 
 
@@ -165,6 +174,7 @@ class JobRecord(TypedDict):
     archive: str | None  # object key of an uploaded zip, in the place of series
     state: str  # active | completed | failed | cancelled
     tasks: list[TaskRecord]
+    retries: int  # how often it went on after it had failed or was cancelled
     requested_at: datetime
     finish_by: datetime
     finished_at: datetime | None
@@ -226,9 +236,48 @@ class OutcomeRecord(TypedDict, total=False):
     remarks: list[str]
     inputs: dict[str, Any]  # what the model was given, readable as JSON (CONTRACTS: Inference object)
     files: dict[str, list[str]]  # object keys by kind: seg, rtstruct, sc_png, pdf, json, npz
+    erased_at: datetime  # since when its files, and what was found, are not kept any more
     started_at: datetime
     finished_at: datetime
     outbox: list[dict[str, Any]]
+
+
+class PurgeRecord(TypedDict):
+    """`purges`: one deletion, written before the first byte of it is gone; kept, with UIDs and counts only."""
+
+    _id: str
+    institution: str
+    kind: str  # study | series | run
+    subject_uid: str
+    study_instance_uid: str  # "" of a run
+    what: list[str]  # inputs, outputs, records
+    job_ids: list[str] | None  # whose outputs; None is all of the subject's
+    by_policy: bool
+    by: str  # "policy", or the operator as user@host
+    reason: str
+    due_at: datetime | None
+    open: bool
+    state: str  # waiting | erasing | finished | withdrawn
+    waits_for: str | None  # why it could not begin, or go on, when it was last tried
+    plan: dict[str, Any] | None  # what goes: series, jobs, inferences; from when it is there, things are being erased
+    counts: dict[str, int]
+    steps: dict[str, datetime]  # when each was done
+    asked_at: datetime
+    try_at: datetime
+    attempts: int
+    lease: dict[str, Any]  # holder, until
+    erasing_since: datetime | None
+    finished_at: datetime | None
+    outbox: list[dict[str, Any]]
+
+
+class SweepRecord(TypedDict):
+    """`sweeps`: which replica looks for what is due, and by which policy the due dates were computed."""
+
+    _id: str
+    replica: str
+    until: datetime
+    policy: str
 
 
 class TokenRecord(TypedDict):
@@ -257,3 +306,59 @@ class UserRecord(TypedDict):
     models: list[str]
     rate_limit: str | None
     created_at: datetime
+
+
+class AuditEvent(TypedDict):
+    """What happened, in codes of DICOM (PS3.15 A.5)."""
+
+    id: str
+    type: str | None
+    action: str  # C | R | U | D | E
+    outcome: int  # 0 | 4 | 8 | 12
+
+
+class AuditParticipant(TypedDict):
+    """Who took part, and from where."""
+
+    user: str
+    alternative_user: str | None  # which credentials: token:<id>, user:<name>, oidc:<subject>
+    is_requestor: bool
+    address: str | None
+    role: str
+
+
+class AuditSource(TypedDict):
+    """Who says so."""
+
+    service: str
+    replica: str
+
+
+class AuditObject(TypedDict):
+    """What it was about; `uid` is never a patient's id."""
+
+    kind: str
+    uid: str
+
+
+class AuditRequest(TypedDict):
+    """The request, by its route and never by its address."""
+
+    method: str
+    route: str
+    status: int
+
+
+class AuditRecord(TypedDict):
+    """`audit`: one event; never changed, and removed only when its own time is over. `_id` begins with the time."""
+
+    _id: str
+    at: datetime
+    institution: str | None  # none where nobody is known, or it is of no institution
+    event: AuditEvent
+    participants: list[AuditParticipant]  # the requestor first
+    source: AuditSource
+    objects: list[AuditObject]  # at most 100
+    object_count: int  # of all
+    repeats: int  # how many alike it stands for
+    request: AuditRequest | None

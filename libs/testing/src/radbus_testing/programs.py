@@ -37,7 +37,7 @@ def service_running(
     def is_ready() -> bool:
         if program.poll() is not None:
             raise RuntimeError(f"{name} ended: {log.read_text()[-2000:]}")
-        return _answers(f"{url}/readyz")
+        return answers(f"{url}/readyz")
 
     try:
         eventually(is_ready, timeout_s=_READY_S, what=f"ready {name}")
@@ -55,7 +55,8 @@ def settings_of(environment: Mapping[str, str]) -> ServiceSettings:
     return ServiceSettings.model_validate({name: own[name] for name in ServiceSettings.model_fields if name in own})
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Say whether an address answers 200."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - an address of this test's own
             return bool(answer.status == 200)

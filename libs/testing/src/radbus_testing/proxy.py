@@ -233,8 +233,17 @@ class Proxy:
 
 @contextmanager
 def proxied(environment: Mapping[str, str], variable: str) -> Iterator[tuple[Proxy, dict[str, str]]]:
-    """Give a proxy to the server whose URL a variable holds, and the environment in which that URL is the proxy's."""
-    url = urlsplit(environment[variable])
+    """Give a proxy to the server whose URL a variable holds, and the environment in which that URL is the proxy's.
+
+    A value without a scheme is host:port, as for Triton.
+    """
+    value = environment[variable]
+    if "://" not in value:
+        host, _, port = value.rpartition(":")
+        with Proxy(host, int(port)) as proxy:
+            yield proxy, {**environment, variable: f"{_HOST}:{proxy.port}"}
+        return
+    url = urlsplit(value)
     with Proxy(url.hostname or _HOST, url.port or 0) as proxy:
         login, at, _ = url.netloc.rpartition("@")
         through = url._replace(netloc=f"{login}{at}{_HOST}:{proxy.port}").geturl()

@@ -70,15 +70,30 @@ class Tripwire:
 
 def amqp_publish(exchange: str, routing_key: str) -> bytes:
     """Spell how a publish to an exchange begins (AMQP 0-9-1, basic.publish: class 60, method 40)."""
-    names = b"".join(bytes([len(name)]) + name.encode() for name in (exchange, routing_key))
-    return b"\x00\x3c\x00\x28\x00\x00" + names
+    return b"\x00\x3c\x00\x28\x00\x00" + _amqp_names(exchange, routing_key)
+
+
+def amqp_delivery(exchange: str, routing_key: str) -> bytes:
+    """Spell how a delivery to a consumer ends (basic.deliver: the names come last)."""
+    return _amqp_names(exchange, routing_key)
 
 
 AMQP_CONFIRM = b"\x00\x3c\x00\x50"
 """How a confirm of a publish begins (basic.ack: class 60, method 80, sent by the broker)."""
+AMQP_ACK = AMQP_CONFIRM
+"""How the acknowledgement of a delivery begins: the same method, sent by the consumer."""
 
 
 def mongo_command(command: str, collection: str) -> bytes:
     """Spell how a command on a collection begins (a BSON string named by the command, its first element)."""
-    value = collection.encode() + b"\x00"
-    return b"\x02" + command.encode() + b"\x00" + len(value).to_bytes(4, "little") + value
+    return bson_text(command, collection)
+
+
+def bson_text(name: str, value: str) -> bytes:
+    """Spell an element of a document that is a string (BSON type 2)."""
+    spelled = value.encode() + b"\x00"
+    return b"\x02" + name.encode() + b"\x00" + len(spelled).to_bytes(4, "little") + spelled
+
+
+def _amqp_names(*names: str) -> bytes:
+    return b"".join(bytes([len(name)]) + name.encode() for name in names)

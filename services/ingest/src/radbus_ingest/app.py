@@ -11,12 +11,15 @@ from radbus_runtime.bus import Bus
 from radbus_runtime.events import Teller
 from radbus_runtime.http import create_api
 from radbus_runtime.outbox import OutboxRelay
+from radbus_runtime.retention.purges import Purges
 from radbus_runtime.service import Service
 from radbus_storage.documents import Documents
 from radbus_storage.objects import ObjectStore
 
+from radbus_ingest.adapters.backlog import Backlog
 from radbus_ingest.adapters.bodies import BodyReader
 from radbus_ingest.adapters.courtesy import Courtesy
+from radbus_ingest.adapters.filling_store import FillingStore
 from radbus_ingest.adapters.inner_eye_routes import RunRoutes
 from radbus_ingest.adapters.models import load_models
 from radbus_ingest.adapters.records import (
@@ -24,6 +27,7 @@ from radbus_ingest.adapters.records import (
     SeriesRecords,
     StudyRecords,
 )
+from radbus_ingest.adapters.resources import disk_under, used_memory_bytes
 from radbus_ingest.adapters.routes import IntakeRoutes
 from radbus_ingest.adapters.runs import RunRecords
 from radbus_ingest.adapters.spool import Room
@@ -34,6 +38,7 @@ from radbus_ingest.handlers.receiving import Receiver
 from radbus_ingest.handlers.starting import RunStarter
 from radbus_ingest.handlers.storing import InstanceStorer
 from radbus_ingest.handlers.touching import Toucher
+from radbus_ingest.handlers.watching import Senses, Watch
 from radbus_ingest.settings import IngestSettings
 
 _DESCRIPTION = (
@@ -63,14 +68,17 @@ def create_app(settings: IngestSettings) -> Service:
         touch_study=studies.touch,
         count=instances.count,
         completed_count=series.completed_count,
+        was_purged=Purges(documents).overlapped,
         complete_soon=completer.complete_soon,
     )
     room = _room(settings)
-    bodies = BodyReader(room, settings.limits)
-    gate = Gate(room, requests=settings.requests_limit, waiting_bytes=settings.in_flight_limit_bytes)
+    watch = _watch(settings, Backlog(documents, relay.collections))
+    gate = Gate(room, watch, settings.gate_limits)
+    bodies = BodyReader(room, settings.limits, go_on=gate.go_on)
+    filling = FillingStore(objects, store_is_full=watch.store_is_full)
     authenticator = Authenticator(documents, settings)
     receiver = Receiver(
-        InstanceStorer(objects, instances),
+        InstanceStorer(filling, instances),
         toucher,
         limits=settings.limits,
         new_spool=bodies.new_spool,
@@ -85,7 +93,7 @@ def create_app(settings: IngestSettings) -> Service:
         count=instances.count,
         dicomweb_url=settings.dicomweb_url,
     )
-    starter = RunStarter(objects, runs, teller=teller, send_soon=partial(relay.send_soon, runs.collection))
+    starter = RunStarter(filling, runs, teller=teller, send_soon=partial(relay.send_soon, runs.collection))
     run_routes = RunRoutes(
         starter,
         bodies,
@@ -105,7 +113,8 @@ def create_app(settings: IngestSettings) -> Service:
         documents=documents,
         objects=objects,
         indexes=tuple((records.collection, records.indexes) for records in (instances, series, studies, runs)),
-        loops=(relay.run, courtesy.run, completer.run, eraser.run),
+        loops=(relay.run, courtesy.run, completer.run, eraser.run, watch.run),
+        notes={"admission": watch.describe},
     )
 
 
@@ -116,6 +125,11 @@ def _eraser(runs: RunRecords, objects: ObjectStore, bus: Bus, settings: IngestSe
     bus.subscribe(INGEST_JOB_COMPLETED, JobCompletedV1, eraser.on_job_completed)
     bus.subscribe(INGEST_JOB_FAILED, JobFailedV1, eraser.on_job_failed)
     return eraser
+
+
+def _watch(settings: IngestSettings, backlog: Backlog) -> Watch:
+    senses = Senses(partial(disk_under, settings.spool_dir), used_memory_bytes)
+    return Watch(backlog, senses, settings.watermarks)
 
 
 def _room(settings: IngestSettings) -> Room:

@@ -6,7 +6,15 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from radbus_contracts import topology
 from radbus_contracts.errors import TransientError
-from radbus_contracts.facts import JobCompletedV1, JobFailedV1, JobRequestedV1, SeriesCompletedV1, SeriesUnroutedV1
+from radbus_contracts.facts import (
+    JobCompletedV1,
+    JobFailedV1,
+    JobRequestedV1,
+    JobRetriedV1,
+    SeriesCompletedV1,
+    SeriesUnroutedV1,
+)
+from radbus_runtime.audit.access import current_access
 from radbus_runtime.auth.authenticator import Authenticator
 from radbus_runtime.auth.login import login_routes
 from radbus_runtime.bus import Bus
@@ -15,6 +23,11 @@ from radbus_runtime.documented import RefusalBody
 from radbus_runtime.events import Teller
 from radbus_runtime.http import create_api
 from radbus_runtime.outbox import OutboxRelay
+from radbus_runtime.retention.policy import load_policy
+from radbus_runtime.retention.purger import Purger
+from radbus_runtime.retention.purges import Purges
+from radbus_runtime.retention.sweeping import RetentionSweep
+from radbus_runtime.retention.trail import PurgesInTrail
 from radbus_runtime.service import Service
 from radbus_storage import records
 from radbus_storage.documents import Documents
@@ -38,7 +51,11 @@ NAME = "results"
 
 
 def create_app(settings: ResultsSettings) -> Service:
-    """Put the results service together."""
+    """Put the results service together.
+
+    Raises:
+        RetentionError: The policy of retention does not hold.
+    """
     bus = Bus(settings)
     documents = Documents(settings.documents)
     objects = ObjectStore(settings.objects)
@@ -46,11 +63,13 @@ def create_app(settings: ResultsSettings) -> Service:
     inferences = Inferences(documents[records.INFERENCES])
     patient_keys = _patient_keys(settings)
     others = OtherRecords(documents, patient_keys)
-    relay = OutboxRelay(bus, [cases.collection, inferences.collection])
+    purges = Purges(documents)
+    relay = OutboxRelay(bus, [cases.collection, inferences.collection, purges.collection])
     recorder = Recorder(cases, inferences, others, relay=relay, teller=Teller(NAME))
     _subscribe(bus, recorder)
 
     def sign(key: str) -> str:
+        current_access().hands_out()
         return objects.presign(key, lifetime_s=settings.url_lifetime_s)
 
     archives = SeriesArchives(documents[records.INSTANCES], objects, _archive_limits(settings))
@@ -71,9 +90,26 @@ def create_app(settings: ResultsSettings) -> Service:
         bus=bus,
         documents=documents,
         objects=objects,
-        indexes=[(cases.collection, CASE_INDEXES), (inferences.collection, INFERENCE_INDEXES)],
-        loops=[relay.run],
+        indexes=[
+            (cases.collection, CASE_INDEXES),
+            (inferences.collection, INFERENCE_INDEXES),
+            (purges.collection, purges.indexes),
+        ],
+        loops=[relay.run, _retention(documents, objects, purges, settings).run],
         drain=[archives.close],
+    )
+
+
+def _retention(documents: Documents, objects: ObjectStore, purges: Purges, settings: ResultsSettings) -> RetentionSweep:
+    policy = load_policy(settings.retention_file)
+    purger = Purger(documents, objects, policy=policy, audit=PurgesInTrail(documents, "results"))
+    return RetentionSweep(
+        documents,
+        purges,
+        purger,
+        policy=policy,
+        every_s=settings.retention_every_s,
+        round_limit=settings.retention_round_limit,
     )
 
 
@@ -94,6 +130,7 @@ def _subscribe(bus: Bus, recorder: Recorder) -> None:
     bus.subscribe(topology.RESULTS_JOB_REQUESTED, JobRequestedV1, recorder.on_job_requested)
     bus.subscribe(topology.RESULTS_JOB_COMPLETED, JobCompletedV1, recorder.on_job_completed)
     bus.subscribe(topology.RESULTS_JOB_FAILED, JobFailedV1, recorder.on_job_failed)
+    bus.subscribe(topology.RESULTS_JOB_RETRIED, JobRetriedV1, recorder.on_job_retried)
 
 
 def _create_api() -> FastAPI:

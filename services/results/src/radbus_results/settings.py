@@ -24,4 +24,13 @@ class ResultsSettings(ServiceSettings):
         min_length=16,
         description="Secret by which patients' ids are hashed; without it no inference is found by its patient.",
     )
+    retention_file: Path | None = Field(
+        default=None, description="The policy of retention (docs/retention.md); without it everything is kept for ever."
+    )
+    retention_every_s: float = Field(
+        default=60, gt=0, description="How often to look for what is to be erased, and to go on with what was begun."
+    )
+    retention_round_limit: int = Field(
+        default=200, ge=1, description="Studies that are looked at, and purges that are carried out, in one round."
+    )
     scratch_dir: Path | None = Field(default=None, description="Where archives are made; by default the system's own.")

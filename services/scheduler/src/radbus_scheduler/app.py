@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from radbus_contracts import facts, topology
 from radbus_machines.manifest import load_manifests
 from radbus_runtime.auth.authenticator import Authenticator
@@ -65,7 +65,7 @@ def create_app(settings: SchedulerSettings) -> Service:
     return Service(
         name="scheduler",
         settings=settings,
-        api=_api(documents, settings, jobs, ledger),
+        api=_api(job_routes(jobs, ledger, requests, Authenticator(documents, settings).requires)),
         bus=bus,
         documents=documents,
         indexes=[(jobs.collection, JOB_INDEXES), (documents[records.WORKERS], WORKER_INDEXES)],
@@ -88,7 +88,7 @@ def _subscribe(bus: Bus, requests: JobRequests, tasks: TaskFacts) -> None:
     bus.subscribe(topology.SCHEDULER_TASK_FAILED, facts.TaskFailedV1, tasks.on_failed)
 
 
-def _api(documents: Documents, settings: SchedulerSettings, jobs: Jobs, ledger: Ledger) -> FastAPI:
+def _api(routes: APIRouter) -> FastAPI:
     api = create_api("scheduler", description="Turns a job into tasks in order and gives them to workers.")
-    api.include_router(job_routes(jobs, ledger, Authenticator(documents, settings).requires))
+    api.include_router(routes)
     return api

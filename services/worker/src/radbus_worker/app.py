@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +31,7 @@ from radbus_worker.adapters.derived_objects import DerivedObjects
 from radbus_worker.adapters.leases import LEASE_INDEX, Leases
 from radbus_worker.adapters.machines import coded_machines, triton_model_name
 from radbus_worker.adapters.outcomes import Outcomes
+from radbus_worker.adapters.own_threads import MachineThreads
 from radbus_worker.adapters.rendering import Renderer
 from radbus_worker.adapters.scratch import remove_leftover_folders
 from radbus_worker.adapters.series import SeriesStore
@@ -57,13 +60,14 @@ def create_app(settings: WorkerSettings) -> Service:
     documents, objects = Documents(settings.documents), ObjectStore(settings.objects)
     bus, teller, queue = Bus(settings, pools=[settings.pool]), Teller("worker"), pool_queue(settings.pool)
     triton = TritonClient(settings.triton_url, shared_memory=settings.triton_shared_memory)
-    cpus = CpuPool(processes=settings.cpus, limit_s=settings.pool_limit_s)
+    cpus = CpuPool(processes=settings.cpus, limit_s=settings.pool_limit_s, memory_bytes=settings.process_memory_bytes)
+    threads = MachineThreads()
     leases = Leases(documents[records.LEASES], documents[records.JOBS], settings.worker, settings.lease_s)
     relay = OutboxRelay(bus, [documents[records.OUTCOMES]])
     outcomes = Outcomes(documents[records.OUTCOMES], relay, teller, settings.worker)
     courtesies = Courtesies(bus, teller, settings.worker)
     stores = _Stores(documents, objects, outcomes)
-    stations, models = _stations(settings, stores, triton, cpus)
+    stations, models = _stations(settings, stores, triton, _Labour(cpus, threads))
 
     slots, running = Slots(settings.slots), Running()
     intake = Intake(bus, queue, slots)
@@ -89,15 +93,17 @@ def create_app(settings: WorkerSettings) -> Service:
             heartbeat.run,
             relay.run,
             cpus.warm,
+            partial(_end_when_stuck, threads),
             partial(_clear_leftovers, settings, triton),
         ],
-        checks={"triton": lambda: triton.check(models)} if models else {},
+        checks={"machines": threads.check} | ({"triton": lambda: triton.check(models)} if models else {}),
         drain=[
             heartbeat.drain,
             partial(running.drain, settings.drain_s),
             partial(_wait_until_told, outcomes),
             cpus.close,
             triton.close,
+            threads.refuse_a_clean_end,
         ],
     )
 
@@ -109,12 +115,18 @@ class _Stores:
     outcomes: Outcomes
 
 
+@dataclass(frozen=True, slots=True)
+class _Labour:
+    cpus: CpuPool
+    threads: MachineThreads
+
+
 def _stations(
-    settings: WorkerSettings, stores: _Stores, triton: TritonClient, cpus: CpuPool
+    settings: WorkerSettings, stores: _Stores, triton: TritonClient, labour: _Labour
 ) -> tuple[dict[str, Station], list[str]]:
     """Make a station of every machine of the pool; return them with the models that must be ready."""
     manifests = load_manifests(settings.machines_dir)
-    documents = stores.documents
+    documents, cpus = stores.documents, labour.cpus
     series = SeriesStore(
         documents[records.INSTANCES], documents[records.SERIES], stores.objects, downloads=settings.downloads
     )
@@ -123,9 +135,10 @@ def _stations(
     workshop = VolumeWorkshop(
         StoredChannels(series),
         UploadedChannels(stores.objects, cpus, settings.archive_limit_bytes, limits),
-        VolumeLoader(cpus),
+        VolumeLoader(cpus, settings.volume_limit_bytes),
         Renderer(cpus),
         derived,
+        labour.threads,
         settings.scratch_dir,
     )
     machines = coded_machines(manifests, triton, pool=settings.pool, in_flight=settings.triton_in_flight)
@@ -136,6 +149,12 @@ def _stations(
             stations[name] = Station(manifest, report)
     on_triton = (each.manifest for each in machines.values() if each.manifest.runner is Runner.TRITON)
     return stations, sorted({triton_model_name(manifest) for manifest in on_triton})
+
+
+async def _end_when_stuck(threads: MachineThreads) -> None:
+    """End the worker in order, as SIGTERM does, once a machine hangs: the slot would never be free again."""
+    await threads.stuck()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _clear_leftovers(settings: WorkerSettings, triton: TritonClient) -> None:

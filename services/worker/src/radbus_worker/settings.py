@@ -8,10 +8,15 @@ from pathlib import Path
 from uuid import uuid4
 
 from pydantic import Field
+from radbus_dicom.geometry import MAX_VOLUME_BYTES
 from radbus_machines.triton import SharedMemoryUse
 from radbus_runtime.settings import ServiceSettings
 
+from radbus_worker.adapters.memory import usable_bytes
+
 _GIB = 1024**3
+_COPIES = 4
+_LEAST_FOR_A_PROCESS = _GIB
 
 
 def _unique_name() -> str:
@@ -32,6 +37,11 @@ class WorkerSettings(ServiceSettings):
         default_factory=lambda: Path(tempfile.gettempdir()),
         description="Where a task's private folder is made; the system's folder of temporary files when not given.",
     )
+    memory_bytes: int = Field(
+        default_factory=usable_bytes,
+        ge=256 * 1024**2,
+        description="Memory that it may use; a slot's share, in four copies, bounds a volume. By default all there is.",
+    )
     archive_limit_bytes: int = Field(default=4 * _GIB, gt=0, description="Largest uploaded archive that is opened.")
     archive_inflated_limit_bytes: int = Field(
         default=8 * _GIB, gt=0, description="Largest sum of an uploaded archive's entries."
@@ -45,3 +55,13 @@ class WorkerSettings(ServiceSettings):
     renew_every_s: float = Field(default=3, gt=0, description="How often a lease is renewed.")
     heartbeat_every_s: float = Field(default=2, gt=0, description="How often its slots are announced.")
     pool_limit_s: float = Field(default=300, gt=0, description="Limit of one piece of work in the process pool.")
+
+    @property
+    def volume_limit_bytes(self) -> int:
+        """How large a task's volumes may be together: decoded, as the machine has it, for Triton, and labelled."""
+        return min(MAX_VOLUME_BYTES, self.memory_bytes // self.slots // _COPIES)
+
+    @property
+    def process_memory_bytes(self) -> int:
+        """How much a process that decodes or draws may have of its own."""
+        return max(_LEAST_FOR_A_PROCESS, self.memory_bytes // 2)

@@ -6,6 +6,8 @@ from fastapi import Request
 from radbus_storage import records
 from radbus_storage.documents import Documents
 
+from radbus_runtime.audit.access import current_access
+from radbus_runtime.audit.codes import Kind
 from radbus_runtime.auth.oidc import IdentityProvider
 from radbus_runtime.auth.principal import AccessScope, Authenticate, ForbiddenError, Principal, UnauthenticatedError
 from radbus_runtime.auth.rate_limits import RateLimiter
@@ -28,13 +30,17 @@ class Authenticator:
         self._provider = IdentityProvider(settings.oidc) if settings.oidc is not None else None
         self._rate_limiter = RateLimiter(settings.rate_limit)
 
-    def requires(self, scope: AccessScope) -> Authenticate:
-        """Make the dependency for `Authorization: Token <token>` or `Bearer <token>`; it checks the Source too."""
+    def requires(self, scope: AccessScope, kind: Kind) -> Authenticate:
+        """Make the dependency for `Authorization: Token <token>` or `Bearer <token>`; it checks the Source too.
+
+        From here on the request is one for the audit trail, as an event of this kind.
+        """
 
         async def authenticate(request: Request) -> Principal:
-            kind, _, token = request.headers.get("authorization", "").partition(" ")
+            current_access().kind = kind
+            scheme, _, token = request.headers.get("authorization", "").partition(" ")
             token = token.strip()
-            if kind.lower() not in {"token", "bearer"} or not token:
+            if scheme.lower() not in {"token", "bearer"} or not token:
                 raise UnauthenticatedError(_NO_CREDENTIALS)
             principal = await self._admit(token)
             principal.require_source(request.headers.get("source"))
@@ -43,14 +49,15 @@ class Authenticator:
 
         return authenticate
 
-    def requires_secret(self, scope: AccessScope) -> Authenticate:
+    def requires_secret(self, scope: AccessScope, kind: Kind) -> Authenticate:
         """Make the dependency for the header `API_AUTH_SECRET`, in whose stead an `Authorization` will do.
 
         None at all is an UnauthenticatedError, a wrong one a ForbiddenError: the clients of that dialect go by it.
         """
-        by_header = self.requires(scope)
+        by_header = self.requires(scope, kind)
 
         async def authenticate(request: Request) -> Principal:
+            current_access().kind = kind
             secret = request.headers.get("api_auth_secret", "")
             if not secret and not request.headers.get("authorization", "").strip():
                 raise UnauthenticatedError(_NO_CREDENTIALS)
@@ -66,8 +73,10 @@ class Authenticator:
         return authenticate
 
     async def _admit(self, token: str) -> Principal:
-        principal = await self._principal_of(token)
+        access = current_access()
+        access.principal = principal = await self._principal_of(token)
         await self._rate_limiter.count(principal)
+        access.admitted = True
         return principal
 
     async def _principal_of(self, token: str) -> Principal:

@@ -10,6 +10,8 @@ from pydantic import BaseModel, Field, ValidationError
 from radbus_storage import records
 from radbus_storage.documents import Documents
 
+from radbus_runtime.audit.access import current_access
+from radbus_runtime.audit.codes import AUTHENTICATE
 from radbus_runtime.auth.principal import UnauthenticatedError
 from radbus_runtime.auth.signed import LENGTH_LIMIT
 from radbus_runtime.auth.users import LoginOffError, Users
@@ -61,6 +63,7 @@ def login_routes(documents: Documents, settings: ServiceSettings) -> APIRouter:
     )
     async def log_in(request: Request) -> Response:
         """Give an access token for a JWT that is signed with the key that the user is registered with."""
+        current_access().kind = AUTHENTICATE
         body = await small_body(request, limit_bytes=_BODY_LIMIT_BYTES)
         try:
             token = await users.login(LoginBody.model_validate_json(body).jwt)

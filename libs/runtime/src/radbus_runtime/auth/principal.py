@@ -10,6 +10,8 @@ from typing import Final
 from fastapi import Request
 from radbus_contracts.errors import PermanentError, TransientError
 
+from radbus_runtime.audit.codes import Kind
+
 _SOURCE_LIMIT: Final = 128  # it goes into messages and records
 
 
@@ -82,5 +84,5 @@ class Principal:
 Authenticate = Callable[[Request], Awaitable[Principal]]
 """Finds the principal of a request, or raises UnauthenticatedError, ForbiddenError or RateLimitedError."""
 
-Requires = Callable[[AccessScope], Authenticate]
-"""Makes the dependency of a route that needs a scope."""
+Requires = Callable[[AccessScope, Kind], Authenticate]
+"""Makes the dependency of a route that needs a scope, and says what the route does for the audit trail."""

@@ -13,7 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import SecretStr
 from radbus_contracts.errors import PermanentError
 from radbus_storage.documents import Collection, Document
+from radbus_storage.errors import StoreRefusedError
 
+from radbus_runtime.audit.access import current_access
 from radbus_runtime.auth.principal import ForbiddenError, Principal, UnauthenticatedError
 from radbus_runtime.auth.rights import principal_of
 from radbus_runtime.auth.signed import InvalidJwtError, unverified_claims, verified_claims
@@ -66,9 +68,12 @@ class Users:
             raise UnauthenticatedError(_REFUSAL) from error
         if user is None:
             raise UnauthenticatedError(_REFUSAL)
+        access = current_access()
+        access.principal = principal_of(user, name=user["_id"], caller=f"user:{user['_id']}")
         if user["issuer"] not in (None, claims["iss"]):
             log.info("login.refused", reason="issuer", user=user["_id"])
             raise ForbiddenError("This user may not log in with a JWT of this issuer.")
+        access.admitted = True
         log.info("user.logged_in", user=user["_id"], institution=user["institution"])
         return self._access_token(user, self._access_key)
 
@@ -95,7 +100,10 @@ class Users:
     async def _find(self, name: object) -> Document | None:
         if not isinstance(name, str) or len(name) > _NAME_LIMIT:
             return None
-        return await self._users.find_one({"_id": name})
+        try:
+            return await self._users.find_one({"_id": name})
+        except StoreRefusedError:  # half a surrogate pair, which JSON can spell and nobody is registered by
+            return None
 
     def _access_token(self, user: Document, access_key: str) -> str:
         now = datetime.now(UTC)

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
@@ -61,12 +61,21 @@ def body_kind(content_type: str | None) -> BodyKind:
     raise BodyKindError("expected multipart/form-data, multipart/related, application/dicom or application/zip")
 
 
+class GoOn(Protocol):
+    """Waits until there is room for more of a body."""
+
+    async def __call__(self) -> None:
+        """Raise BodyError when there is none for too long."""
+        ...
+
+
 class BodyReader:
     """Turns requests into parts."""
 
-    def __init__(self, room: Room, limits: Limits) -> None:
+    def __init__(self, room: Room, limits: Limits, *, go_on: GoOn) -> None:
         self._room = room
         self._limits = limits
+        self._go_on = go_on
 
     def new_spool(self) -> Spool:
         """Make a place for one part's bytes."""
@@ -147,9 +156,12 @@ class BodyReader:
             if total_bytes > limit_bytes:
                 raise BodyTooLargeError(f"expected a body of at most {limit_bytes} bytes")
             if waiting_bytes >= _FEED_BYTES:
+                # Behind what was fed before: what is not read stays with the client, which is slowed down by it.
+                await self._go_on()
                 yield b"".join(gathered)
                 gathered, waiting_bytes = [], 0
         if gathered:
+            await self._go_on()
             yield b"".join(gathered)
 
     async def _next_piece(self, stream: AsyncIterator[bytes], finish_by: float) -> bytes | None:

@@ -7,6 +7,8 @@ from itertools import product
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
+from radbus_runtime.audit.access import current_access
+from radbus_runtime.audit.codes import AUTHENTICATE, IMPORT, LOOK_UP, ObjectKind
 from radbus_runtime.auth.principal import AccessScope, Requires
 from radbus_runtime.dialects import NOT_FOUND, UNAVAILABLE, InnerEyeError, InnerEyeRoute
 
@@ -26,7 +28,7 @@ from radbus_ingest.adapters.inner_eye_answers import (
     SegmentationAnswer,
 )
 from radbus_ingest.adapters.spool import Spool
-from radbus_ingest.domain.limits import BodyError
+from radbus_ingest.domain.limits import BodyBusyError, BodyError, BusyError
 from radbus_ingest.domain.runs import Model, Upload
 from radbus_ingest.handlers.admitting import Gate
 from radbus_ingest.handlers.starting import RunStarter
@@ -41,8 +43,9 @@ class RunRoutes:
         self._starter = starter
         self._bodies = bodies
         self._models = models
-        self._may_store = requires(AccessScope.STORE)
-        self._may_read = requires(AccessScope.READ)
+        self._may_store = requires(AccessScope.STORE, IMPORT)
+        self._may_ping = requires(AccessScope.READ, AUTHENTICATE)
+        self._may_list = requires(AccessScope.READ, LOOK_UP)
         self._gate = gate
 
     def router(self) -> APIRouter:
@@ -92,12 +95,12 @@ class RunRoutes:
 
     async def ping_as(self, request: Request) -> Response:
         """Say that the service is up and the credentials are good."""
-        await self._may_read(request)
+        await self._may_ping(request)
         return Response(media_type="text/html")
 
     async def models(self, request: Request) -> list[ModelAnswer]:
         """List the models that are the caller's."""
-        principal = await self._may_read(request)
+        principal = await self._may_list(request)
         return [
             ModelAnswer(
                 id=each.id,
@@ -131,17 +134,21 @@ class RunRoutes:
         model = self._models.get(request.path_params["model_id"])
         if model is None or not principal.has_model(model.uuid):
             raise InnerEyeError(NOT_FOUND, INVALID_MODEL)
-        with self._gate.admitted():
+        async with self._gate.admitted(principal.institution, (principal.name,)):
             spool = await self._body(request)
             try:
                 upload = Upload(principal.institution, model, spool.sha256, spool.size_bytes)
-                return await self._starter.start(upload, spool)
+                run_id = await self._starter.start(upload, spool)
             finally:
                 spool.close()
+        current_access().about(ObjectKind.RUN, [run_id])
+        return run_id
 
     async def _body(self, request: Request) -> Spool:
         try:
             return await self._bodies.whole(request)
+        except BodyBusyError as error:
+            raise BusyError(str(error), retry_after_s=error.retry_after_s) from error
         except BodyError as error:
             raise InnerEyeError(BODY_FAULTS[error.status]) from error
         except OSError as error:  # the disk under the spool

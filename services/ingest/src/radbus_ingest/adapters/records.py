@@ -12,9 +12,10 @@ from radbus_contracts.identity import record_id
 from radbus_dicom.reading import Header
 from radbus_runtime.events import Outgoing
 from radbus_runtime.outbox import OUTBOX_INDEX
+from radbus_runtime.retention.sweeping import LOOK_INDEX
 from radbus_runtime.tracing import current_traceparent
 from radbus_storage.documents import NOW, Collection, Document, Documents, Index, after
-from radbus_storage.errors import AlreadyThereError
+from radbus_storage.errors import AlreadyThereError, StoreFailedError
 from radbus_storage.records import INSTANCES, SERIES, STUDIES
 
 _PAGE: Final = 200
@@ -27,7 +28,11 @@ _INSTANCE_INDEXES: Final = (
 )
 _QUIET_INDEX: Final = Index((("quiet_at", 1),), only_where={"state": "receiving"})
 _SERIES_INDEXES: Final = (Index((("institution", 1), ("study_instance_uid", 1))), _QUIET_INDEX, OUTBOX_INDEX)
-_STUDY_INDEXES: Final = (_QUIET_INDEX, OUTBOX_INDEX)
+_STUDY_INDEXES: Final = (_QUIET_INDEX, OUTBOX_INDEX, LOOK_INDEX, Index((("institution", 1), ("quiet_at", 1))))
+
+
+class BeingPurgedError(StoreFailedError):
+    """A study is being purged: soon it can be touched again."""
 
 
 class InstanceRecords:
@@ -125,8 +130,8 @@ class SeriesRecords:
         await _touch(self.collection, record_id(touch.institution, series_instance_uid), touch, own)
 
     async def completed_count(self, institution: str, series_instance_uid: str) -> int | None:
-        """Return how many instances a series was completed with, None when it is open or unknown."""
-        where = {"_id": record_id(institution, series_instance_uid), "state": "complete"}
+        """Return how many instances a series was completed with, None when it is open, being purged or unknown."""
+        where = {"_id": record_id(institution, series_instance_uid), "state": "complete", "purge": None}
         found = await self.collection.find_one(where, only={"instance_count": 1})
         return None if found is None else int(found["instance_count"])
 
@@ -163,8 +168,15 @@ class StudyRecords:
         own = {
             "series_instance_uids": _kept("series_instance_uids", []),
             "series_digest": _kept("series_digest", ""),
+            "look_at": None,
         }
-        await _touch(self.collection, record_id(touch.institution, touch.study_instance_uid), touch, own)
+        study_id = record_id(touch.institution, touch.study_instance_uid)
+        try:
+            await _touch(self.collection, study_id, touch, own)
+        except BeingPurgedError:
+            # What was just stored may have come behind the purge's back: it looks once more.
+            await self.collection.update({"_id": study_id, "purge": {"$ne": None}}, {"$set": {"disturbed": True}})
+            raise
 
     async def due(self, *, limit: int) -> list[Document]:
         """Return the studies that have been quiet for their time."""
@@ -201,10 +213,14 @@ async def _touch(collection: Collection, document_id: str, touch: Touch, own: Do
         "outbox": _kept("outbox", []),
         **own,
     }
-    try:
-        await collection.update({"_id": document_id}, [{"$set": change}], upsert=True)
-    except AlreadyThereError:  # another request made it between this one's look and its write
-        await collection.update({"_id": document_id}, [{"$set": change}], upsert=True)
+    free = {"_id": document_id, "purge": None}
+    for _ in range(2):
+        try:
+            await collection.update(free, [{"$set": change}], upsert=True)
+        except AlreadyThereError:  # another request made it between this one's look and its write, or it is not free
+            continue
+        return
+    raise BeingPurgedError(f"{collection.name}: it is being purged")
 
 
 async def _due(collection: Collection, limit: int) -> list[Document]:

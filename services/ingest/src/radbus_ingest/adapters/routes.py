@@ -7,13 +7,15 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from radbus_contracts.facts import Dialect, Source
+from radbus_runtime.audit.access import current_access
+from radbus_runtime.audit.codes import STORE, ObjectKind, Outcome
 from radbus_runtime.auth.principal import AccessScope, Requires
 
 from radbus_ingest.adapters.bodies import BodyKind, BodyReader, body_kind
 from radbus_ingest.adapters.documented import BODY, STOW_RESPONSES, STUDY_BODY, UPLOAD_RESPONSES
-from radbus_ingest.adapters.stow_answers import JSON_TYPE, XML_TYPE, stow_answer, stow_fault
-from radbus_ingest.adapters.upload_answers import upload_answer, upload_fault
-from radbus_ingest.domain.limits import BodyError, BodyKindError
+from radbus_ingest.adapters.stow_answers import JSON_TYPE, XML_TYPE, stow_answer, stow_busy, stow_fault
+from radbus_ingest.adapters.upload_answers import upload_answer, upload_busy, upload_fault
+from radbus_ingest.domain.limits import BodyError, BodyKindError, BusyError
 from radbus_ingest.domain.outcomes import Arrival, Receipt
 from radbus_ingest.handlers.admitting import Gate
 from radbus_ingest.handlers.receiving import Receiver
@@ -37,7 +39,7 @@ class IntakeRoutes:
     ) -> None:
         self._receiver = receiver
         self._bodies = bodies
-        self._authenticate = requires(AccessScope.STORE)
+        self._authenticate = requires(AccessScope.STORE, STORE)
         self._gate = gate
         self._count = count
         self._dicomweb_url = dicomweb_url
@@ -84,7 +86,10 @@ class IntakeRoutes:
             kind = _stow_kind(request, study_instance_uid)
         except BodyError as fault:
             return stow_fault(fault)
-        receipt = await self._receive(request, arrival, kind)
+        try:
+            receipt = await self._receive(request, arrival, kind)
+        except BusyError as busy:
+            return stow_busy(busy)
         accept = request.headers.get("accept", "").lower()
         media_type = XML_TYPE if XML_TYPE in accept and JSON_TYPE not in accept else JSON_TYPE
         return stow_answer(receipt, base_url=self._base_url(request), media_type=media_type)
@@ -94,14 +99,19 @@ class IntakeRoutes:
             kind = body_kind(request.headers.get("content-type"))
         except BodyError as fault:
             return upload_fault(fault)
-        receipt = await self._receive(request, arrival, kind)
+        try:
+            receipt = await self._receive(request, arrival, kind)
+        except BusyError as busy:
+            return upload_busy(busy)
         series = dict.fromkeys(stored.instance.series_instance_uid for stored in receipt.stored)
         counts = {uid: await self._count(arrival.institution, uid) for uid in series}
         return upload_answer(receipt, counts)
 
     async def _receive(self, request: Request, arrival: Arrival, kind: BodyKind) -> Receipt:
-        with self._gate.admitted():
-            return await self._receiver.receive(arrival, self._bodies.parts(request, kind))
+        async with self._gate.admitted(arrival.institution, arrival.source.names):
+            receipt = await self._receiver.receive(arrival, self._bodies.parts(request, kind))
+        _note(receipt)
+        return receipt
 
     async def _arrival(self, request: Request, dialect: Dialect, study_instance_uid: str | None = None) -> Arrival:
         principal = await self._authenticate(request)
@@ -116,6 +126,16 @@ class IntakeRoutes:
 
     def _base_url(self, request: Request) -> str:
         return (self._dicomweb_url or str(request.base_url)).rstrip("/")
+
+
+def _note(receipt: Receipt) -> None:
+    """Say for the audit trail what was taken."""
+    access, taken = current_access(), [stored.instance for stored in receipt.stored]
+    access.about(ObjectKind.STUDY, (each.study_instance_uid for each in taken))
+    access.about(ObjectKind.SERIES, (each.series_instance_uid for each in taken))
+    access.about(ObjectKind.INSTANCE, (each.sop_instance_uid for each in taken))
+    if taken and receipt.refused:
+        access.outcome = Outcome.MINOR_FAILURE
 
 
 def _stow_kind(request: Request, study_instance_uid: str | None) -> BodyKind:

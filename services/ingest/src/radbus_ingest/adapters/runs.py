@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from radbus_runtime.events import Outgoing
 from radbus_runtime.outbox import OUTBOX_INDEX
+from radbus_runtime.retention.sweeping import LOOK_INDEX
 from radbus_storage.documents import NOW, Document, Documents, Index
 from radbus_storage.errors import AlreadyThereError, StoreFailedError
 from radbus_storage.records import JOBS, RUNS
@@ -25,6 +26,7 @@ _INDEXES: Final = (
     Index((("institution", 1), ("model_id", 1), ("sha256", 1), ("window", 1)), unique=True),
     Index((("ended_at", 1), ("_id", 1))),
     OUTBOX_INDEX,
+    LOOK_INDEX,
 )
 
 

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from radbus_runtime.dialects import RETRY_AFTER_S
 
-from radbus_ingest.domain.limits import BodyError
+from radbus_ingest.domain.limits import BodyBusyError, BodyError, BusyError
 from radbus_ingest.domain.outcomes import Receipt, Refused, SopReference, Stored
 
 JSON_TYPE: Final = "application/dicom+json"
@@ -51,7 +51,14 @@ def stow_answer(receipt: Receipt, *, base_url: str, media_type: str) -> Response
 
 def stow_fault(fault: BodyError) -> Response:
     """Answer a body that could not be read."""
-    return JSONResponse(StowFault(error=str(fault)).model_dump(), status_code=fault.status)
+    headers = {"Retry-After": str(fault.retry_after_s)} if isinstance(fault, BodyBusyError) else None
+    return JSONResponse(StowFault(error=str(fault)).model_dump(), status_code=fault.status, headers=headers)
+
+
+def stow_busy(busy: BusyError) -> Response:
+    """Answer a request for which there is no room now."""
+    headers = {"Retry-After": str(busy.retry_after_s)}
+    return JSONResponse(StowFault(error=str(busy)).model_dump(), status_code=503, headers=headers)
 
 
 def _status(receipt: Receipt) -> int:

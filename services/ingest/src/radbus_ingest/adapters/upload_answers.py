@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from radbus_runtime.dialects import RETRY_AFTER_S
 
-from radbus_ingest.domain.limits import BodyError
+from radbus_ingest.domain.limits import BodyBusyError, BodyError, BusyError
 from radbus_ingest.domain.outcomes import Outcome, Receipt, Refused, Stored
 
 _NONE = "No DICOM files were uploaded!"
@@ -59,7 +59,8 @@ def upload_answer(receipt: Receipt, instance_counts: Mapping[str, int]) -> JSONR
     if receipt.fault is not None:
         status = receipt.fault.status if isinstance(receipt.fault, BodyError) else 503
         text = str(receipt.fault) if isinstance(receipt.fault, BodyError) else "There is no room to store this now."
-        return _refusal(UploadRefusal(message=text, messages=messages), status)
+        wait_s = receipt.fault.retry_after_s if isinstance(receipt.fault, BodyBusyError) else RETRY_AFTER_S
+        return _refusal(UploadRefusal(message=text, messages=messages), status, retry_after_s=wait_s)
     if receipt.again:
         text = "A store is away; please try again."
         return _refusal(UploadRefusal(message=text, messages=messages), 503)
@@ -81,8 +82,13 @@ def upload_fault(fault: BodyError) -> JSONResponse:
     return _refusal(UploadRefusal(message=str(fault)), fault.status)
 
 
-def _refusal(refusal: UploadRefusal, status: int) -> JSONResponse:
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
+def upload_busy(busy: BusyError) -> JSONResponse:
+    """Answer a request for which there is no room now."""
+    return _refusal(UploadRefusal(message=f"{busy}; please try again"), 503, retry_after_s=busy.retry_after_s)
+
+
+def _refusal(refusal: UploadRefusal, status: int, *, retry_after_s: int = RETRY_AFTER_S) -> JSONResponse:
+    headers = {"Retry-After": str(retry_after_s)} if status == 503 else None
     return JSONResponse(refusal.model_dump(), status_code=status, headers=headers)
 
 

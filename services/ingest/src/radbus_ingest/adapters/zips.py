@@ -23,6 +23,7 @@ class Archive:
         self._zip = BoundedZip(spool.file)
         self._zip.check(limits, size_bytes=spool.size_bytes)
         self.entries = [entry for entry in self._zip.entries if not is_folder(entry)]
+        self.inflated_bytes = self._zip.inflated_bytes
 
     def spool(self, entry: ZipInfo, new_spool: NewSpool) -> Spool:
         """Inflate one entry.

@@ -40,22 +40,26 @@ class CompletenessRules:
 
 @dataclass(frozen=True, slots=True)
 class SeriesArrival:
-    """What one request brought of one series, and how many instances of it there are now."""
+    """What one request brought of one series, and how many instances of it there are now.
+
+    A request is whole unless some of it could not be taken and will be sent again.
+    """
 
     modality: str
     says_complete: bool
     source: Source
     expected_instances: int | None
     present_instances: int
+    is_whole: bool = True
 
 
 def complete_at_once(arrival: SeriesArrival, rules: CompletenessRules) -> CompleteBecause | None:
     """Say why a series need not wait for quiet, or None."""
     if arrival.modality in SINGLE_IMAGE_MODALITIES:
         return CompleteBecause.SINGLE_IMAGE
-    if arrival.says_complete:
+    if arrival.is_whole and arrival.says_complete:
         return CompleteBecause.SAID_SO
-    if rules.sends_whole_series(arrival.source):
+    if arrival.is_whole and rules.sends_whole_series(arrival.source):
         return CompleteBecause.WHOLE_SERIES_SOURCE
     if arrival.expected_instances and arrival.present_instances >= arrival.expected_instances:
         return CompleteBecause.ALL_EXPECTED

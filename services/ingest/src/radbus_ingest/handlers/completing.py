@@ -14,6 +14,7 @@ from radbus_contracts.identity import event_id
 from radbus_contracts.topology import SERIES_COMPLETED, STUDY_COMPLETED
 from radbus_runtime.events import Outgoing, Teller
 from radbus_runtime.outbox import OutboxRelay
+from radbus_runtime.progress import beat
 from radbus_runtime.tracing import continued
 from radbus_storage.documents import Document
 
@@ -58,6 +59,7 @@ class Completer:
     async def run(self) -> None:
         """Sweep until cancelled."""
         while True:
+            beat("completeness")
             try:
                 await self.sweep_once()
             except RadbusError as error:

@@ -15,7 +15,7 @@ from radbus_dicom.errors import ZipNotValid
 from radbus_ingest.adapters import metrics
 from radbus_ingest.adapters.spool import NewSpool, Part
 from radbus_ingest.adapters.zips import Archive
-from radbus_ingest.domain.limits import BodyError, Limits
+from radbus_ingest.domain.limits import BodyError, BodyTooLargeError, InflatedRoom, Limits
 from radbus_ingest.domain.outcomes import Arrival, FailureReason, Outcome, Receipt, Refused, Stored
 from radbus_ingest.handlers.storing import InstanceStorer
 from radbus_ingest.handlers.touching import Toucher
@@ -23,7 +23,7 @@ from radbus_ingest.handlers.touching import Toucher
 log = structlog.get_logger(__name__)
 
 _LOGGED_UIDS = 20
-_NO_TOUCH = "it was stored, but a store went away before its series was noted; please send it again"
+_NO_TOUCH = "its series could not be noted: a store is away, or its study was being purged; please send it again"
 
 
 class TellStored(Protocol):
@@ -59,7 +59,8 @@ class Receiver:
         started = time.monotonic()
         outcomes, fault = await self._store_all(arrival, parts)
         stored = [outcome for outcome in outcomes if isinstance(outcome, Stored)]
-        lost = await self._toucher.touch(arrival, stored)
+        is_whole = fault is None and not Receipt(tuple(outcomes)).again
+        lost = await self._toucher.touch(arrival, stored, began=started, is_whole=is_whole)
         receipt = Receipt(tuple(_unless_lost(outcome, lost) for outcome in outcomes), fault)
         for outcome in receipt.stored:
             if outcome.created:
@@ -86,6 +87,8 @@ class Receiver:
             try:
                 # The slot comes first: what does not fit stays unread, and the client waits.
                 while await slots.acquire() and (item := await anext(items, None)) is not None:
+                    if position >= self._limits.part_count:
+                        raise _too_many(item, self._limits.part_count)
                     if isinstance(item, Refused):
                         outcomes[position] = item
                         slots.release()
@@ -98,19 +101,21 @@ class Receiver:
 
     async def _expanded(self, parts: AsyncIterator[Part]) -> AsyncGenerator[Part | Refused, None]:
         """Give the entries of a zip in its place."""
+        room = InflatedRoom(self._limits.zips.inflated_bytes)
         async for part in parts:
             if part.spool.is_too_large or not part.spool.is_zip():
                 yield part
                 continue
             try:
-                async for item in self._entries(part):
+                async for item in self._entries(part, room):
                     yield item
             finally:
                 part.spool.close()
 
-    async def _entries(self, part: Part) -> AsyncGenerator[Part | Refused, None]:
+    async def _entries(self, part: Part, room: InflatedRoom) -> AsyncGenerator[Part | Refused, None]:
         try:
             archive = await asyncio.to_thread(Archive, part.spool, self._limits.zips)
+            room.take(archive.inflated_bytes)
         except ZipNotValid as error:
             yield Refused(part.name, FailureReason.CANNOT_UNDERSTAND, str(error))
             return
@@ -123,8 +128,14 @@ class Receiver:
                 yield Part(entry.filename, spool)
 
 
+def _too_many(item: Part | Refused, limit: int) -> BodyTooLargeError:
+    if isinstance(item, Part):
+        item.spool.close()
+    return BodyTooLargeError(f"expected at most {limit} instances in one request, those of zips included")
+
+
 def _unless_lost(outcome: Outcome, lost: set[tuple[str, str]]) -> Outcome:
-    """Accept nothing whose series nobody would complete: sent again, it is a duplicate that touches it."""
+    """Accept nothing whose series nobody would complete, or that may be gone again: sent again, it is safe."""
     if isinstance(outcome, Refused):
         return outcome
     instance = outcome.instance

@@ -150,6 +150,10 @@ class SeriesArchives:
             except ObjectMissingError as error:
                 log.warning("archive.not_made", series_instance_uid=series_instance_uid, exc_info=error)
                 return None
+            if await self._look(institution, series_instance_uid) is None:
+                # Erased while it was made: a purge looks for archives after it has erased the last instance.
+                await self._objects.delete(look.key)
+                return None
             return look.key
 
     async def _make(self, key: str, instances: Sequence[Document]) -> None:

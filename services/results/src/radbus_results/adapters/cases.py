@@ -15,6 +15,7 @@ from radbus_contracts.facts import (
     JobCompletedV1,
     JobFailedV1,
     JobRequestedV1,
+    JobRetriedV1,
     Scope,
     SeriesCompletedV1,
     SeriesUnroutedV1,
@@ -30,7 +31,7 @@ from radbus_results.domain.inference import Inference
 
 CASE_INDEXES = (Index((("institution", 1), ("study_instance_uid", 1))), OUTBOX_INDEX)
 STUDY_LIMIT = 1000
-JobFact = JobRequestedV1 | JobCompletedV1 | JobFailedV1
+JobFact = JobRequestedV1 | JobCompletedV1 | JobFailedV1 | JobRetriedV1
 
 
 class Cases:
@@ -43,12 +44,12 @@ class Cases:
         """Record that a revision of a series is complete."""
         fact = event.data
         upload = {"modality": fact.modality, "instance_count": fact.instance_count, "completed_at": event.time}
-        await self._record(event, fact.series_instance_uid, {f"uploads.{fact.revision}": upload}, fact.revision)
+        await self._record(event, fact.series_instance_uid, {f"uploads.{fact.revision}": upload}, _revision(fact))
 
     async def record_unrouted(self, event: Event[SeriesUnroutedV1]) -> None:
         """Record why no use case is for a revision."""
         fact = event.data
-        await self._record(event, fact.series_instance_uid, {f"unrouted.{fact.revision}": fact.reason}, fact.revision)
+        await self._record(event, fact.series_instance_uid, {f"unrouted.{fact.revision}": fact.reason}, _revision(fact))
 
     async def record_requested(self, event: Event[JobRequestedV1]) -> None:
         """Record a job in the case of each of its series."""
@@ -72,17 +73,26 @@ class Cases:
             The `_id` of the case that holds the message, or None when it was told before or a result is there.
         """
         fact = event.data
-        failed = {"reason": fact.reason, "cancelled": fact.cancelled, "failed_at": event.time}
+        failed = {
+            "reason": fact.reason,
+            "cancelled": fact.cancelled,
+            "failed_at": event.time,
+            "retries": fact.retries,
+        }
         await self._record_job(event, {})
         for series_instance_uid in fact.series_instance_uids[1:]:
-            where = _unended(event.institution, series_instance_uid, fact.job_id)
+            where = _unended(event.institution, series_instance_uid, fact)
             await self.collection.update(where, {"$set": {f"jobs.{fact.job_id}.failed": failed}})
         first = identity.record_id(event.institution, fact.series_instance_uids[0])
         told = await self.collection.update(
-            _unended(event.institution, fact.series_instance_uids[0], fact.job_id),
+            _unended(event.institution, fact.series_instance_uids[0], fact),
             {"$set": {f"jobs.{fact.job_id}.failed": failed}, "$push": {"outbox": message.document()}},
         )
         return first if told else None
+
+    async def record_retried(self, event: Event[JobRetriedV1]) -> None:
+        """Record that a job goes on in the case of each of its series: what it failed of before counts no more."""
+        await self._record_job(event, {}, at_least={f"jobs.{event.data.job_id}.retries": event.data.retries})
 
     async def of_series(self, institution: str, series_instance_uid: str) -> Case | None:
         """Read the case of a series."""
@@ -98,7 +108,9 @@ class Cases:
         where = {"institution": institution, "$or": [{"study_instance_uid": study_instance_uid}, {"_id": {"$in": ids}}]}
         return [_case(found) for found in await self.collection.find(where, limit=STUDY_LIMIT)]
 
-    async def _record_job(self, event: Event[Any], part: Mapping[str, object]) -> None:
+    async def _record_job(
+        self, event: Event[Any], part: Mapping[str, object], *, at_least: Mapping[str, int] | None = None
+    ) -> None:
         fact: JobFact = event.data
         whole_study = fact.subject_uid == fact.study_instance_uid
         entry = {
@@ -110,14 +122,19 @@ class Cases:
         fields = {f"jobs.{fact.job_id}.{name}": value for name, value in entry.items()}
         for series_instance_uid in fact.series_instance_uids:
             # A study counts its revisions for itself: they say nothing of its series'.
-            await self._record(event, series_instance_uid, fields, 0 if whole_study else fact.revision)
+            revision = 0 if whole_study else fact.revision
+            await self._record(event, series_instance_uid, fields, {"revision": revision, **(at_least or {})})
 
     async def _record(
-        self, event: Event[Any], series_instance_uid: str, fields: Mapping[str, object], revision: int
+        self,
+        event: Event[Any],
+        series_instance_uid: str,
+        fields: Mapping[str, object],
+        at_least: Mapping[str, int],
     ) -> None:
         change = {
             "$set": fields,
-            "$max": {"revision": revision},
+            "$max": at_least,
             "$setOnInsert": {
                 "institution": event.institution,
                 "study_instance_uid": event.data.study_instance_uid,
@@ -131,11 +148,17 @@ class Cases:
             await self.collection.update(where, change)
 
 
-def _unended(institution: str, series_instance_uid: str, job_id: str) -> Document:
+def _revision(fact: SeriesCompletedV1 | SeriesUnroutedV1) -> dict[str, int]:
+    return {"revision": fact.revision}
+
+
+def _unended(institution: str, series_instance_uid: str, fact: JobFailedV1) -> Document:
+    failed = f"jobs.{fact.job_id}.failed"
+    again = {f"{failed}.retries": {"$not": {"$gte": fact.retries}}}
     return {
         "_id": identity.record_id(institution, series_instance_uid),
-        f"jobs.{job_id}.failed": {"$exists": False},
-        f"jobs.{job_id}.completed": {"$exists": False},
+        f"jobs.{fact.job_id}.completed": {"$exists": False},
+        **(again if fact.retries else {failed: {"$exists": False}}),
     }
 
 
@@ -157,6 +180,7 @@ def _entry(job_id: str, job: Mapping[str, Any]) -> JobEntry:
         scope=Scope(job["scope"]),
         revision=job["revision"],
         run=job.get("run", 1),
+        retries=job.get("retries", 0),
         requested_at=job.get("requested_at"),
         completed=Completed(**{**completed, "triage": TriageStatus(completed["triage"])}) if completed else None,
         failed=Failed(job_id=job_id, use_case=job["use_case"], **failed) if failed else None,

@@ -43,6 +43,7 @@ class Search:
     model_id: str | None = None
     model_ids: tuple[str, ...] = ()  # that the reader may see; empty is any
     current_only: bool = False
+    kept_only: bool = False
 
 
 class Inferences:
@@ -128,6 +129,8 @@ def _filter(search: Search) -> Document:
         both.append({"model.id": {"$in": list(search.model_ids)}})
     if search.current_only:
         both.append({"superseded_by": None})
+    if search.kept_only:
+        both.append({"erased_at": None})
     return {name: value for name, value in {**wanted, "$and": both}.items() if value}
 
 

@@ -30,10 +30,11 @@ class Runs:
         own = {"_id": run_id, "institution": institution}
         # The id of one that has not begun was told to nobody.
         begun = {**own, "window": {"$in": ["open", run_id]}}
-        record = await self._runs.find_one(begun, only={"model_id": 1, "machine": 1})
+        record = await self._runs.find_one(begun, only={"model_id": 1, "machine": 1, "erased_at": 1})
         if record is None:
             return None
-        return replace(await self._run(own, record["model_id"]), machine=record["machine"])
+        run = await self._run(own, record["model_id"])
+        return replace(run, machine=record["machine"], erased=record.get("erased_at") is not None)
 
     async def _run(self, own: Document, model_id: str) -> Run:
         job = await self._jobs.find_one(own, only=_JOB_FIELDS)

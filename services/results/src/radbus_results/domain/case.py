@@ -29,6 +29,7 @@ class Failed:
     reason: str
     cancelled: bool
     failed_at: datetime
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +74,17 @@ class JobEntry:
     scope: Scope
     revision: int
     run: int = 1
+    retries: int = 0
     requested_at: datetime | None = None
     completed: Completed | None = None
     failed: Failed | None = None
 
     @property
     def standing(self) -> Completed | Failed | UnderProcess:
-        """Say how the job stands; a result outweighs a failure, since a failed job may be retried."""
-        return self.completed or self.failed or UnderProcess(self.job_id)
+        """Say how the job stands; a result outweighs a failure, and a retry the failures before it."""
+        if self.completed:
+            return self.completed
+        return self.failed if self.failed and self.failed.retries >= self.retries else UnderProcess(self.job_id)
 
     @property
     def order(self) -> tuple[int, datetime]:

@@ -89,6 +89,7 @@ class Inference:
     triage_reason: str | None
     patient_key: str | None = None
     superseded_by: str | None = None
+    erased_at: datetime | None = None  # since when its outputs are not kept any more
 
     @property
     def series_of_arrays(self) -> str | None:

@@ -62,6 +62,7 @@ class Run:
     message: str = ""
     structure_set: str | None = None
     machine: str = ""
+    erased: bool = False  # its result is not kept any more
 
     @property
     def model_uuid(self) -> str:

@@ -157,6 +157,7 @@ class InferenceBody(PatientInferenceBody):
     files: Urls
     completed_at: datetime
     superseded_by: str | None
+    erased_at: datetime | None = Field(description="Since when its outputs are not kept any more; null while they are.")
     disclaimer: str
 
 

@@ -9,6 +9,8 @@ from radbus_runtime.documented import Answers, detail, fault, refusal
 
 PENDING: Final = refusal("Archives of series are being made; please try again.")
 
+ERASED: Final = refusal("Its outputs were erased: they are not kept any longer.")
+
 REFUSALS: Final[Answers] = {
     **{status: answer for status, answer in documented.REFUSALS.items() if status != 503},
     502: refusal("A store is away."),
@@ -26,6 +28,7 @@ FAULTS: Final[Answers] = {
     401: fault("No credentials."),
     403: fault("Credentials that are not known, or that do not allow this."),
     404: fault("No such run; another institution's is none, nor is one of a model that is not yours."),
+    410: fault("The result was erased: it is not kept any longer."),
     413: refusal("A body larger than any that is read here."),
     500: fault("The run failed, or was cancelled (`RunCancelled`)."),
     503: fault("A store is away."),

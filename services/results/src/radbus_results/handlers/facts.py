@@ -15,6 +15,7 @@ from radbus_contracts.facts import (
     JobCompletedV1,
     JobFailedV1,
     JobRequestedV1,
+    JobRetriedV1,
     SeriesCompletedV1,
     SeriesUnroutedV1,
 )
@@ -94,6 +95,12 @@ class Recorder:
             if case_id is not None:
                 self._relay.send_soon(self._cases.collection, case_id, [message])
 
+    async def on_job_retried(self, event: Event[JobRetriedV1]) -> None:
+        """Record that a job that had ended is under process once more."""
+        fact = event.data
+        with _logged("case.retry_recorded", job_id=fact.job_id, retries=fact.retries):
+            await self._cases.record_retried(event)
+
     def _completed(self, inference: Inference) -> Outgoing:
         fact = InferenceCompletedV1(
             inference_id=inference.id,
@@ -129,7 +136,7 @@ class Recorder:
             ),
             subject=fact.job_id,
             institution=event.institution,
-            event_id=identity.event_id("inference.failed", fact.job_id),
+            event_id=identity.event_id("inference.failed", fact.job_id, *([str(fact.retries)] if fact.retries else [])),
         )
 
 

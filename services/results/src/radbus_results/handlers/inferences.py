@@ -13,6 +13,8 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from radbus_contracts.facts import TriageStatus
+from radbus_runtime.audit.access import current_access
+from radbus_runtime.audit.codes import QUERY, READ, ObjectKind
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
 from radbus_runtime.cursors import CURSOR_CHARACTERS, cursor_of, in_utc, place_of
 from radbus_runtime.documented import RefusalBody, refusal
@@ -21,9 +23,9 @@ from radbus_runtime.http import id_for_log
 from radbus_results.adapters.inferences import Inferences, Search
 from radbus_results.domain.inference import Inference
 from radbus_results.handlers.bodies import InferenceBody
-from radbus_results.handlers.documented import PENDING, REFUSALS
+from radbus_results.handlers.documented import ERASED, PENDING, REFUSALS
 from radbus_results.handlers.links import next_link
-from radbus_results.handlers.rendering import Sign, inference_body, rendered
+from radbus_results.handlers.rendering import Sign, erased_body, inference_body, rendered
 
 log = structlog.get_logger(__name__)
 
@@ -107,16 +109,22 @@ class InferencesReader:
         bodies = await self._bodies(principal, page, with_files=query.files)
         return bodies, cursor_of(page[-1].completed_at, page[-1].id) if len(found) > size else None
 
-    async def one(self, principal: Principal, inference_id: str) -> InferenceBody | None:
-        """Return one inference, with archives of its series; None where it is not the reader's to see."""
+    async def one(self, principal: Principal, inference_id: str) -> InferenceBody | RefusalBody | None:
+        """Return one inference, with archives of its series; None where it is not the reader's to see.
+
+        Of one whose outputs are erased, that they are.
+        """
         found = await self._inferences.get(principal.institution, inference_id)
         if found is None or not principal.has_model(found.model.id):
             return None
+        if found.erased_at is not None:
+            return erased_body(found)
         return (await self._bodies(principal, [found], with_files=True))[0]
 
     async def _bodies(
         self, principal: Principal, inferences: list[Inference], *, with_files: bool
     ) -> list[InferenceBody]:
+        note(inferences)
         series = [uid for each in inferences for uid in each.series_instance_uids] if with_files else []
         archives = await self._archives.keys(principal.institution, series)
         return await rendered(
@@ -124,10 +132,18 @@ class InferencesReader:
         )
 
 
+def note(inferences: Iterable[Inference]) -> None:
+    """Say for the audit trail which inferences are reached, and of what."""
+    access, reached = current_access(), list(inferences)
+    access.about(ObjectKind.STUDY, (each.study_instance_uid for each in reached))
+    access.about(ObjectKind.SERIES, (uid for each in reached for uid in each.series_instance_uids))
+    access.about(ObjectKind.INFERENCE, (each.id for each in reached))
+
+
 def inference_routes(reader: InferencesReader, requires: Requires) -> APIRouter:
     """Make the routes of radbus's own inference API."""
     router = APIRouter(tags=["inferences"], responses={**REFUSALS, 503: PENDING})
-    caller = Depends(requires(AccessScope.READ))
+    lister, reader_of_one = (Depends(requires(AccessScope.READ, kind)) for kind in (QUERY, READ))
 
     @router.get(
         "/inferences",
@@ -138,7 +154,7 @@ def inference_routes(reader: InferencesReader, requires: Requires) -> APIRouter:
         request: Request,
         response: Response,
         query: Annotated[InferenceQuery, Query()],
-        principal: Principal = caller,
+        principal: Principal = lister,
     ) -> list[InferenceBody]:
         started = time.monotonic()
         page, cursor = await reader.page(principal, query)
@@ -150,20 +166,19 @@ def inference_routes(reader: InferencesReader, requires: Requires) -> APIRouter:
     @router.get(
         "/inferences/{inference_id}",
         response_model=InferenceBody,
-        responses={404: refusal("Unknown, or not yours to read.")},
+        responses={404: refusal("Unknown, or not yours to read."), 410: ERASED},
         summary="One result, with archives of its series.",
     )
     async def inference(
-        inference_id: Annotated[str, Path(max_length=_ID_CHARACTERS)], principal: Principal = caller
+        inference_id: Annotated[str, Path(max_length=_ID_CHARACTERS)], principal: Principal = reader_of_one
     ) -> InferenceBody | JSONResponse:
         started = time.monotonic()
         body = await reader.one(principal, inference_id)
-        status = 200 if body else 404
+        status = 404 if body is None else 410 if isinstance(body, RefusalBody) else 200
         duration_s = round(time.monotonic() - started, 4)
         log.info("inference.answered", inference_id=id_for_log(inference_id), status=status, duration_s=duration_s)
         if body is None:
-            message = f"There is no inference {inference_id}."
-            return JSONResponse(RefusalBody(message=message).model_dump(), status_code=404)
-        return body
+            body = RefusalBody(message=f"There is no inference {inference_id}.")
+        return JSONResponse(body.model_dump(), status_code=status) if isinstance(body, RefusalBody) else body
 
     return router

@@ -14,6 +14,8 @@ import structlog
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
+from radbus_runtime.audit.access import current_access
+from radbus_runtime.audit.codes import QUERY, ObjectKind
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
 from radbus_runtime.cursors import CURSOR_CHARACTERS, cursor_of, place_of
 from radbus_runtime.dialects import RETRY_AFTER_S, DetailRoute
@@ -25,7 +27,7 @@ from radbus_results.domain.inference import Inference
 from radbus_results.domain.patient_key import PatientKeys
 from radbus_results.handlers.bodies import PatientInferenceBody
 from radbus_results.handlers.documented import DETAILS
-from radbus_results.handlers.inferences import ArchivesOf
+from radbus_results.handlers.inferences import ArchivesOf, note
 from radbus_results.handlers.links import next_link
 from radbus_results.handlers.rendering import Sign, patient_inference_body, rendered
 
@@ -72,13 +74,15 @@ class PatientInferences:
         key = self.patient_keys.of(institution, patient_id)
         if key is None:
             return [], None
-        search = Search(model_id=model_id, patient_key=key, current_only=not query.superseded)
+        current_access().about(ObjectKind.PATIENT, [key])
+        search = Search(model_id=model_id, patient_key=key, current_only=not query.superseded, kept_only=True)
         found = await self.inferences.search(institution, search, limit=query.limit + 1, after=after)
         page = found[: query.limit]
         cursor = cursor_of(page[-1].completed_at, page[-1].id) if len(found) > query.limit else None
         return await self._bodies(institution, page), cursor
 
     async def _bodies(self, institution: str, found: Sequence[Inference]) -> list[PatientInferenceBody]:
+        note(found)
         series = [uid for each in found for uid in each.series_instance_uids]
         archives = await self.archives.keys(institution, series)
         return await rendered(
@@ -89,7 +93,7 @@ class PatientInferences:
 def patient_routes(reader: PatientInferences, requires: Requires) -> APIRouter:
     """Make the route of the inference API."""
     router = APIRouter(tags=["inference API"], route_class=DetailRoute, responses=DETAILS)
-    caller = Depends(requires(AccessScope.READ))
+    caller = Depends(requires(AccessScope.READ, QUERY))
 
     # By both addresses, since a redirect makes clients drop their credentials.
     @router.get(_PATH, response_model=list[PatientInferenceBody], include_in_schema=False)

@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 from pydantic import JsonValue
 from radbus_contracts.facts import TriageStatus
 from radbus_contracts.notice import RESEARCH_USE_ONLY
+from radbus_runtime.documented import RefusalBody
 
 from radbus_results.domain.case import Failed
 from radbus_results.domain.inference import Inference
@@ -82,8 +83,15 @@ def inference_body(inference: Inference, *, archives: Mapping[str, str], sign: S
         files=_urls(inference.files, sign),
         completed_at=inference.completed_at,
         superseded_by=inference.superseded_by,
+        erased_at=inference.erased_at,
         disclaimer=RESEARCH_USE_ONLY,
     )
+
+
+def erased_body(inference: Inference) -> RefusalBody:
+    """Say of an inference that its outputs are not kept any more."""
+    since = f" on {inference.erased_at:%Y-%m-%d}" if inference.erased_at else ""
+    return RefusalBody(message=f"The outputs of inference {inference.id} were erased{since}; they are kept no longer.")
 
 
 def patient_inference_body(inference: Inference, *, archives: Mapping[str, str], sign: Sign) -> PatientInferenceBody:

@@ -12,6 +12,8 @@ from fastapi import APIRouter, Depends, Header, Path
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from radbus_contracts.errors import TransientError
+from radbus_runtime.audit.access import current_access
+from radbus_runtime.audit.codes import READ, ObjectKind, Outcome
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
 from radbus_runtime.documented import Answers, RefusalBody, refusal
 from radbus_runtime.http import id_for_log
@@ -36,8 +38,8 @@ from radbus_results.handlers.bodies import (
     ResultBody,
     UnderProcessBody,
 )
-from radbus_results.handlers.documented import REFUSALS
-from radbus_results.handlers.rendering import Sign, rendered, result_body
+from radbus_results.handlers.documented import ERASED, REFUSALS
+from radbus_results.handlers.rendering import Sign, erased_body, rendered, result_body
 
 log = structlog.get_logger(__name__)
 _UID_CHARACTERS = 128
@@ -50,6 +52,7 @@ ANSWERS: Answers = {
     400: {"model": NotImplementedBody, "description": "No use case is for these images."},
     404: refusal("Unknown, or another institution's."),
     409: refusal("Computed only on request, and nobody asked."),
+    410: ERASED,
     500: {"model": FailedBody, "description": "The job failed for good."},
 }
 
@@ -101,6 +104,7 @@ class ResultsReader:
         if found is None:
             message = f"Resource with {UidKind.SERIES.value} {uid} is not yet uploaded!"
             return 404, RefusalBody(message=message)
+        _note(found)
         conclusion = conclude(await self._standings(institution, found))
         match conclusion:
             case Shown():
@@ -158,14 +162,17 @@ class ResultsReader:
     async def _decided(self, institution: str, standing: Standing) -> Standing:
         return await self._others.decide(institution, standing) if isinstance(standing, Undecided) else standing
 
-    async def _shown(self, principal: Principal, shown: Shown) -> tuple[int, ResultBody]:
+    async def _shown(self, principal: Principal, shown: Shown) -> tuple[int, BaseModel]:
         wanted = [each.inference_id for each in shown.results]
         found = await self._inferences.get_all(principal.institution, wanted)
         if not found:
             raise InferenceMissingError(f"expected an inference {wanted[0]}")
-        inferences = [each for each in found if principal.has_model(each.model.id)]
-        if not inferences:
+        readable = [each for each in found if principal.has_model(each.model.id)]
+        if not readable:
             principal.require_model(found[0].model.id)
+        inferences = [each for each in readable if each.erased_at is None]
+        if not inferences:
+            return 410, erased_body(readable[0])
         body = await rendered(
             lambda sign: result_body(inferences, failed=shown.failed, under_process=shown.under_process, sign=sign),
             self._sign,
@@ -175,6 +182,15 @@ class ResultsReader:
     async def _progress(self, institution: str, waiting: Waiting) -> float:
         running = await self._others.progress(institution, waiting.job_ids) if waiting.job_ids else []
         return round((waiting.ended + sum(running)) / waiting.total, 3)
+
+
+def _note(found: Found) -> None:
+    """Say for the audit trail what is reached."""
+    access = current_access()
+    access.about(ObjectKind.STUDY, [found.study_instance_uid])
+    access.about(ObjectKind.SERIES, (member.case.series_instance_uid for member in found.series))
+    if found.kind is UidKind.INSTANCE:
+        access.about(ObjectKind.INSTANCE, [found.uid])
 
 
 def _member(series: SeriesIntake | None, case: Case | None) -> Member:
@@ -189,7 +205,7 @@ def _member(series: SeriesIntake | None, case: Case | None) -> Member:
 def result_routes(reader: ResultsReader, requires: Requires) -> APIRouter:
     """Make the routes of the results API."""
     router = APIRouter(tags=["results"])
-    caller = Depends(requires(AccessScope.READ))
+    caller = Depends(requires(AccessScope.READ, READ))
 
     @router.get("/results/{uid}", responses=ANSWERS, summary="The result of a series, an instance's series or a study.")
     @router.get("/results/v2/{uid}", responses=ANSWERS, summary="The same, by its other address.")
@@ -201,6 +217,8 @@ def result_routes(reader: ResultsReader, requires: Requires) -> APIRouter:
         started = time.monotonic()
         principal.require_source(source)
         status, body = await reader.answer(principal, uid)
+        if not isinstance(body, RefusalBody):
+            current_access().outcome = Outcome.SUCCESS  # that a job failed was told, and telling it did not fail
         duration_s = round(time.monotonic() - started, 4)
         log.info("results.answered", uid=id_for_log(uid), status=status, duration_s=duration_s)
         return JSONResponse(body.model_dump(mode="json", exclude_none=True), status_code=status)

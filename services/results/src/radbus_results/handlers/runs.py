@@ -9,8 +9,10 @@ from typing import Any, Protocol, assert_never
 
 import structlog
 from fastapi import APIRouter, Depends, Response
+from radbus_runtime.audit.access import current_access
+from radbus_runtime.audit.codes import READ_JOB
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
-from radbus_runtime.dialects import INTERNAL_ERROR, INVALID_INPUT, NOT_FOUND, InnerEyeError, InnerEyeRoute
+from radbus_runtime.dialects import GONE, INTERNAL_ERROR, INVALID_INPUT, NOT_FOUND, InnerEyeError, InnerEyeRoute
 from radbus_runtime.http import id_for_log
 from radbus_storage.errors import ObjectMissingError
 
@@ -45,11 +47,13 @@ class RunResults:
         """Return how a run stands.
 
         Raises:
-            InnerEyeError: There is none, it is another institution's, or of a model that is not the caller's.
+            InnerEyeError: There is none, it is another institution's, of a model that is not the caller's, or erased.
         """
         run = await self._runs.find(principal.institution, run_id)
         if run is None or not principal.has_model(run.model_uuid):
             raise InnerEyeError(NOT_FOUND, "InvalidRunId")
+        if run.erased:
+            raise InnerEyeError(GONE)
         log.info("run.answered", run_id=id_for_log(run_id), state=run.state.value)
         return run
 
@@ -81,13 +85,14 @@ class RunResults:
             except ObjectMissingError as error:
                 log.warning("run.result_missing", exc_info=error)
                 raise InnerEyeError(INTERNAL_ERROR) from error
+            current_access().hands_out()
             return await asyncio.to_thread(_zipped, structure_set)
 
 
 def run_routes(results: RunResults, requires_secret: Requires) -> APIRouter:
     """Make the route."""
     router = APIRouter(tags=["inferencing API"], route_class=InnerEyeRoute, responses={**ZIP, **FAULTS})
-    caller: Any = Depends(requires_secret(AccessScope.READ))
+    caller: Any = Depends(requires_secret(AccessScope.READ, READ_JOB))
 
     @router.get("/v1/model/results/{run_id}", response_class=Response, summary="The result of a run.")
     async def run_result(run_id: str, principal: Principal = caller) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from fastapi import APIRouter, Depends, Response
+from radbus_runtime.audit.codes import READ_JOB
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
 from radbus_runtime.dialects import NOT_FOUND, InnerEyeError, InnerEyeRoute
 
@@ -27,7 +28,7 @@ _STATUSES: dict[RunState, Literal["pending", "running", "completed", "failed", "
 def segmentation_routes(results: RunResults, requires_secret: Requires) -> APIRouter:
     """Make the two routes; a run of another model than the address names is unknown."""
     router = APIRouter(tags=["inferencing API"], route_class=InnerEyeRoute, responses=FAULTS)
-    caller = Depends(requires_secret(AccessScope.READ))
+    caller = Depends(requires_secret(AccessScope.READ, READ_JOB))
 
     async def find(principal: Principal, model_id: str, segmentation_id: str) -> Run:
         run = await results.find(principal, segmentation_id)

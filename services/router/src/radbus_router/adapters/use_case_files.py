@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from radbus_runtime.strict_yaml import read_strict
 
 from radbus_router.domain.use_cases import UseCase, UseCaseError
 
@@ -48,7 +47,7 @@ def read_use_case(path: Path) -> UseCase:
         UseCaseError: The file cannot be read or does not hold.
     """
     try:
-        content = yaml.load(path.read_bytes(), Loader=_StrictLoader)  # noqa: S506 - it is a SafeLoader
+        content = read_strict(path)
     except OSError as error:
         raise UseCaseError(f"{path}: expected a file that can be read ({type(error).__name__})") from error
     except yaml.YAMLError as error:
@@ -59,17 +58,6 @@ def read_use_case(path: Path) -> UseCase:
         return UseCase.model_validate(content)
     except ValidationError as error:
         raise UseCaseError("\n".join(_faults(path, error))) from error
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that is there twice: YAML would keep the last, and a condition would be lost without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - the library's signature
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if isinstance(key, str) and keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"expected the key {key!r} once", node.start_mark)
-        return super().construct_mapping(node, deep=deep)
 
 
 def _faults(path: Path, error: ValidationError) -> list[str]:

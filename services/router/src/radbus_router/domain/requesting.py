@@ -32,7 +32,11 @@ class Match:
     def next_job(self, institution: str) -> JobRequestedV1:
         """Make the request for the next run: the first is the job as it was decided, each later one has its own id."""
         run = self.runs + 1
-        job_id = identity.job_id(
+        return self.job.model_copy(update={"job_id": self.id_of_run(institution, run), "run": run})
+
+    def id_of_run(self, institution: str, run: int) -> str:
+        """Make the id of the job of one run."""
+        return identity.job_id(
             institution=institution,
             use_case=self.job.use_case,
             version=self.job.use_case_version,
@@ -40,7 +44,11 @@ class Match:
             revision=self.job.revision,
             run=run,
         )
-        return self.job.model_copy(update={"job_id": job_id, "run": run})
+
+    def run_of(self, institution: str, job_id: str) -> int | None:
+        """Say which run, of those that were pushed, a job is."""
+        runs = range(1, self.runs + 1)
+        return next((run for run in runs if self.id_of_run(institution, run) == job_id), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +99,11 @@ class TooOften:
 
 
 @dataclass(frozen=True, slots=True)
+class NotNewest:
+    """The job that is to run once more is none of the newest revision of what was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class NoUseCase:
     """Nothing is to be computed."""
 
@@ -98,6 +111,7 @@ class NoUseCase:
 
 
 Answer = NotUploaded | Pushed | AlreadyPushed | TooOften | NoUseCase
+RerunAnswer = NotUploaded | Pushed | TooOften | NotNewest
 
 
 def is_awaited(upload: Upload, decided: Mapping[str, Decided], *, studies_are_routed: bool) -> bool:

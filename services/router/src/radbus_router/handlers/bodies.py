@@ -6,11 +6,26 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, JsonValue, StrictBool
 
+_ID_CHARACTERS = 128
+
 
 class ComputeRequest(BaseModel):
     """What may be said with a request for computation."""
 
     recompute: StrictBool = Field(default=False, description="Compute once more what was computed before.")
+    rerun: str | None = Field(
+        default=None,
+        max_length=_ID_CHARACTERS,
+        description="Id of one job: run only it once more. The same answer, and one run, however often it is asked.",
+    )
+
+
+class RerunBody(BaseModel):
+    """200: the run that follows a job is asked for."""
+
+    message: str
+    success: Literal[True] = True
+    job_id: str = Field(description="Of the new run.")
 
 
 class ComputeBody(BaseModel):

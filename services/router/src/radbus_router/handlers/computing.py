@@ -7,7 +7,16 @@ from radbus_contracts.facts import JobRequestedV1
 from radbus_router.adapters.routings import Routings
 from radbus_router.adapters.uploads import Uploads
 from radbus_router.adapters.wishes import Wishes
-from radbus_router.domain.requesting import Answer, NotUploaded, conclude, is_awaited
+from radbus_router.domain.requesting import (
+    Answer,
+    NotNewest,
+    NotUploaded,
+    Pushed,
+    RerunAnswer,
+    TooOften,
+    conclude,
+    is_awaited,
+)
 from radbus_router.handlers.pushing import JobPusher
 
 
@@ -41,3 +50,17 @@ class ComputeRequests:
             pushed += await self._pusher.push(each, recompute=recompute)
         awaited = is_awaited(upload, decided, studies_are_routed=self._studies_are_routed)
         return conclude(decided, pushed, awaited=awaited, recompute=recompute)
+
+    async def rerun(self, institution: str, uid: str, job_id: str) -> RerunAnswer:
+        """Push the run that follows one job of this UID: the same one, however often it is asked for."""
+        upload = await self._uploads.find(institution, uid)
+        if upload is None:
+            return NotUploaded()
+        uids = [each.uid for each in (*upload.series, upload.study)]
+        for decided in (await self._routings.newest(institution, uids)).values():
+            for match in decided.matches:
+                run = match.run_of(institution, job_id)
+                if run is not None:
+                    pushed = await self._pusher.push_after(decided, match.place, run)
+                    return TooOften() if pushed is None else Pushed((pushed,))
+        return NotNewest()

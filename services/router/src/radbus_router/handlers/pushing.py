@@ -10,7 +10,7 @@ from radbus_runtime.events import Outgoing, Teller
 
 from radbus_router.adapters.routings import Routings, routing_id
 from radbus_router.adapters.wishes import Wishes
-from radbus_router.domain.requesting import Decided
+from radbus_router.domain.requesting import RUN_LIMIT, Decided
 from radbus_router.domain.routing import RoutedSubject
 
 _TRIES = 10
@@ -43,6 +43,30 @@ class JobPusher:
             messages = [job_message(self._teller, job, newest.institution) for job in asked.values()]
             if await self._routings.push(newest, asked, messages):
                 return tuple(asked.values())
+            newest = await self._routings.read(newest.institution, newest.id)
+        raise BusyError(f"expected fewer requests at once for {decided.subject_uid}")
+
+    async def push_after(self, decided: Decided, place: int, run: int) -> str | None:
+        """Push the run that follows one of a decision's; return its job's id, also where it was pushed before.
+
+        None where it was computed as often as it may be.
+
+        Raises:
+            BusyError: Others were faster each time.
+        """
+        newest: Decided | None = decided
+        for _ in range(_TRIES):
+            match = next((each for each in newest.matches if each.place == place), None) if newest else None
+            if newest is None or match is None:
+                break
+            if match.runs > run:
+                return match.id_of_run(newest.institution, run + 1)
+            if match.runs >= RUN_LIMIT:
+                return None
+            job = match.next_job(newest.institution)
+            message = job_message(self._teller, job, newest.institution)
+            if await self._routings.push(newest, {place: job}, [message]):
+                return job.job_id
             newest = await self._routings.read(newest.institution, newest.id)
         raise BusyError(f"expected fewer requests at once for {decided.subject_uid}")
 

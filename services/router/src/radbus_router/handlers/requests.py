@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from radbus_contracts.facts import Dialect, Priority, Scope, Source
+from radbus_runtime.audit.codes import EXPLAIN, LOOK_UP
 from radbus_runtime.auth.principal import AccessScope, Requires
 from radbus_runtime.documented import REFUSALS, refusal
 
@@ -83,17 +84,18 @@ class Explanation(BaseModel):
 
 def use_case_routes(use_cases: Sequence[UseCase], requires: Requires) -> APIRouter:
     """Make the routes `/use-cases` and `/explain`."""
-    known = Depends(requires(AccessScope.READ))
-    router = APIRouter(tags=["use cases"], dependencies=[known], responses=REFUSALS)
+    lister, asker = (Depends(requires(AccessScope.READ, kind)) for kind in (LOOK_UP, EXPLAIN))
+    router = APIRouter(tags=["use cases"], responses=REFUSALS)
     listed = UseCaseList(use_cases=tuple(_view(use_case) for use_case in use_cases))
 
-    @router.get("/use-cases", summary="All use cases, with their conditions and tasks.")
+    @router.get("/use-cases", dependencies=[lister], summary="All use cases, with their conditions and tasks.")
     async def list_use_cases() -> UseCaseList:
         return listed
 
     # Not a coroutine: hundreds of large headers would hold up the event loop.
     @router.post(
         "/explain",
+        dependencies=[asker],
         summary="Which use cases would match, and what each of their conditions answers.",
         responses={400: refusal("Not JSON, or values that conditions cannot read.")},
     )

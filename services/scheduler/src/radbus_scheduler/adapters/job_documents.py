@@ -25,7 +25,6 @@ def job_document(job: Job) -> Document:
         "critical_when": job.critical_when,
         "archive": job.archive,
         "requested_at": job.requested_at,
-        "finish_by": job.finish_by,
         "traceparent": job.traceparent,
         **changing_fields(job),
     }
@@ -36,6 +35,8 @@ def changing_fields(job: Job) -> Document:
     return {
         "state": job.state.value,
         "tasks": [_task_document(task) for task in job.tasks],
+        "retries": job.retries,
+        "finish_by": job.finish_by,
         "finished_at": job.finished_at,
         "reason": job.reason,
     }
@@ -64,6 +65,7 @@ def job_of(document: Document) -> Job:
         reason=document["reason"],
         traceparent=document["traceparent"],
         archive=document.get("archive"),  # absent in the records of earlier versions, as are the channels of tasks
+        retries=document.get("retries", 0),
     )
 
 

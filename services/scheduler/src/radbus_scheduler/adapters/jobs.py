@@ -34,6 +34,7 @@ JOB_INDEXES: Final = (
     ),
     Index((("finish_by", 1),), only_where=_ACTIVE),
     Index((("institution", 1), ("subject_uid", 1), ("use_case", 1), ("revision", -1))),
+    Index((("institution", 1), ("study_instance_uid", 1))),  # what is known of a study, when it is to be purged
     Index((("institution", 1), ("requested_at", -1), ("_id", -1))),
     Index((("institution", 1), ("state", 1), ("requested_at", -1), ("_id", -1))),
 )

@@ -57,7 +57,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One use case on one revision of its subject; one on an archive has no study and no series."""
+    """One use case on one revision of its subject; one on an archive has no study and no series.
+
+    `retries` counts how often somebody let it go on after it had failed or was cancelled.
+    """
 
     id: str
     institution: str
@@ -79,6 +82,7 @@ class Job:
     reason: str | None = None
     traceparent: str | None = None
     archive: str | None = None
+    retries: int = 0
 
     def task(self, task_id: str) -> Task | None:
         """Find a task by its id."""

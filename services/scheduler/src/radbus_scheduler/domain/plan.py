@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from graphlib import CycleError, TopologicalSorter
@@ -45,8 +45,26 @@ def plan(
         traceparent=traceparent,
         archive=asked.archive,
     )
-    reason = _fault(asked.tasks, machines)
+    reason = fault_of(asked.tasks, machines)
     return job if reason is None else _refused(job, reason, now)
+
+
+def fault_of(tasks: Sequence[TaskSpec | Task], machines: Machines) -> str | None:
+    """Say why tasks can never run, or None where they can."""
+    ids = [task.id for task in tasks]
+    if len(set(ids)) < len(ids):
+        return "two tasks have the same id"
+    for task in tasks:
+        if task.machine not in machines:
+            return f"task {task.id}: no machine is named {task.machine!r}"
+        absent = [need for need in task.needs if need not in ids]
+        if absent:
+            return f"task {task.id} needs {absent[0]!r}, which is not a task of this job"
+    try:
+        TopologicalSorter({task.id: task.needs for task in tasks}).prepare()
+    except CycleError:
+        return "tasks need one another in a circle"
+    return None
 
 
 def _task(spec: TaskSpec, machine: MachineManifest | None, now: datetime) -> Task:
@@ -62,23 +80,6 @@ def _task(spec: TaskSpec, machine: MachineManifest | None, now: datetime) -> Tas
         ready_at=None if spec.needs else now,
         channels=spec.channels,
     )
-
-
-def _fault(specs: tuple[TaskSpec, ...], machines: Machines) -> str | None:
-    ids = [spec.id for spec in specs]
-    if len(set(ids)) < len(ids):
-        return "two tasks have the same id"
-    for spec in specs:
-        if spec.machine not in machines:
-            return f"task {spec.id}: no machine is named {spec.machine!r}"
-        absent = [need for need in spec.needs if need not in ids]
-        if absent:
-            return f"task {spec.id} needs {absent[0]!r}, which is not a task of this job"
-    try:
-        TopologicalSorter({spec.id: spec.needs for spec in specs}).prepare()
-    except CycleError:
-        return "tasks need one another in a circle"
-    return None
 
 
 def _refused(job: Job, reason: str, now: datetime) -> Job:

@@ -16,16 +16,19 @@ TASK_TRANSITIONS: Final[Mapping[TaskState, frozenset[TaskState]]] = {
     ),
     TaskState.RUNNING: frozenset({TaskState.READY, TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED}),
     TaskState.SUCCEEDED: frozenset(),
-    TaskState.FAILED: frozenset(),
-    TaskState.CANCELLED: frozenset(),
+    # Only by a retry of its job.
+    TaskState.FAILED: frozenset({TaskState.READY, TaskState.WAITING}),
+    TaskState.CANCELLED: frozenset({TaskState.READY, TaskState.WAITING}),
 }
 JOB_TRANSITIONS: Final[Mapping[JobState, frozenset[JobState]]] = {
     JobState.ACTIVE: frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED}),
     JobState.COMPLETED: frozenset(),
-    JobState.FAILED: frozenset(),
-    JobState.CANCELLED: frozenset(),
+    # By a retry.
+    JobState.FAILED: frozenset({JobState.ACTIVE}),
+    JobState.CANCELLED: frozenset({JobState.ACTIVE}),
 }
 IN_FLIGHT: Final = frozenset({TaskState.DISPATCHED, TaskState.RUNNING})
+_ENDED: Final = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED})
 
 
 def may_become(state: TaskState, wanted: TaskState) -> bool:
@@ -34,8 +37,8 @@ def may_become(state: TaskState, wanted: TaskState) -> bool:
 
 
 def has_ended(state: TaskState) -> bool:
-    """Say whether nothing can follow on a task's state."""
-    return not TASK_TRANSITIONS[state]
+    """Say whether nothing follows on a task's state, unless its job is retried."""
+    return state in _ENDED
 
 
 def needs_dispatcher(before: Job | None, after: Job) -> bool:

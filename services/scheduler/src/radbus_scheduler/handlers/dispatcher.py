@@ -9,6 +9,7 @@ from datetime import datetime
 
 import structlog
 from radbus_contracts.errors import TransientError
+from radbus_runtime.progress import beat
 from radbus_storage.documents import Documents
 
 from radbus_scheduler.adapters import metrics
@@ -80,6 +81,7 @@ class Dispatcher:
         """Dispatch until cancelled."""
         wait_s = self._rules.every_s
         while True:
+            beat("dispatcher")
             await self._nudge.wait(wait_s)
             try:
                 had_its_turn = await self.dispatch_once()

@@ -9,6 +9,7 @@ import structlog
 from radbus_contracts.errors import TransientError
 from radbus_contracts.facts import TaskStartedV1
 from radbus_contracts.identity import outcome_id
+from radbus_runtime.progress import beat
 from radbus_storage.documents import Documents
 
 from radbus_scheduler.adapters import metrics
@@ -66,6 +67,7 @@ class Reaper:
     async def run(self, every_s: float) -> None:
         """Reap until cancelled."""
         while True:
+            beat("reaper")
             await asyncio.sleep(every_s)
             try:
                 await self.reap_once()

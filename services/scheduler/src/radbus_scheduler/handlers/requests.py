@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
+
 import structlog
 from radbus_contracts.envelope import Event
 from radbus_contracts.facts import JobCancelRequestedV1, JobRequestedV1
@@ -11,13 +14,21 @@ from radbus_scheduler.adapters.jobs import Jobs
 from radbus_scheduler.domain.changes import cancelled
 from radbus_scheduler.domain.job import Job
 from radbus_scheduler.domain.plan import Machines, plan
+from radbus_scheduler.domain.retrying import retried, why_not_retried
 from radbus_scheduler.handlers.ledger import Ledger
 
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class NotRetried:
+    """A job cannot go on, and why; the text has no patient data."""
+
+    reason: str
+
+
 class JobRequests:
-    """Makes jobs and cancels them."""
+    """Makes jobs, cancels them and lets them go on."""
 
     def __init__(
         self, documents: Documents, jobs: Jobs, ledger: Ledger, *, machines: Machines, deadline_s: float
@@ -50,6 +61,23 @@ class JobRequests:
             told.job_id,
             lambda job, now: cancelled(job, told.reason, now) if job.institution == event.institution else None,
         )
+
+    async def retry(self, job: Job) -> Job | NotRetried:
+        """Let a job that has failed or was cancelled go on; one that does already is as it is."""
+        newest_revision, _ = await self._jobs.superseded_beside(job)
+        refused = why_not_retried(job, machines=self._machines, newest_revision=newest_revision)
+        if refused is not None:
+            return NotRetried(refused)
+        after = await self._ledger.change(job.id, self._retried)
+        if after is None:  # somebody was faster
+            return await self._jobs.of_institution(job.institution, job.id) or job
+        log.info("job.retried", job_id=job.id, use_case=job.use_case, retries=after.retries)
+        # A newer revision that came meanwhile did not see this job active; now one of the two sees the other.
+        await self._cancel_superseded(after)
+        return after
+
+    def _retried(self, job: Job, now: datetime) -> Job | None:
+        return retried(job, machines=self._machines, now=now, deadline_s=self._deadline_s)
 
     async def _cancel_superseded(self, job: Job) -> None:
         # Asked for again each time, so that a crash after the write above leaves nothing undone.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from radbus_contracts.facts import JobCompletedV1, JobFailedV1, TaskOutcome
+from radbus_contracts.facts import JobCompletedV1, JobFailedV1, JobRetriedV1, TaskOutcome
 from radbus_contracts.identity import event_id
 from radbus_contracts.orders import RunTaskV1
-from radbus_contracts.topology import JOB_COMPLETED, JOB_FAILED, RUN_TASK, TASKS
+from radbus_contracts.topology import JOB_COMPLETED, JOB_FAILED, JOB_RETRIED, RUN_TASK, TASKS
 from radbus_runtime.events import Outgoing, Teller
 
 from radbus_scheduler.domain.job import Job, JobState, Task, TaskState
@@ -17,8 +17,10 @@ _CANCELLED: Final = "on request"
 
 
 def messages_of(teller: Teller, before: Job | None, after: Job) -> list[Outgoing]:
-    """Make the orders of the tasks that were just dispatched, and the fact of the job's end."""
+    """Make the orders of the tasks that were just dispatched, and the facts of the job's end and of its retry."""
     messages = [_order(teller, after, task) for task in _just_dispatched(before, after)]
+    if before is not None and before.retries < after.retries:
+        messages.append(_retried(teller, after))
     if before is None or before.state is not after.state:
         messages += _end(teller, after)
     return messages
@@ -67,9 +69,33 @@ def _end(teller: Teller, job: Job) -> list[Outgoing]:
             _completed(job) if is_complete else _failed(job),
             subject=job.id,
             institution=job.institution,
-            event_id=event_id("job-ended", job.id, job.state.value),
+            event_id=event_id("job-ended", job.id, job.state.value, *_which_time(job)),
         )
     ]
+
+
+def _which_time(job: Job) -> tuple[str, ...]:
+    """Tell one failure of a job from the next."""
+    return (str(job.retries),) if job.retries else ()
+
+
+def _retried(teller: Teller, job: Job) -> Outgoing:
+    fact = JobRetriedV1(
+        job_id=job.id,
+        use_case=job.use_case,
+        study_instance_uid=job.study_instance_uid,
+        series_instance_uids=job.series_instance_uids,
+        subject_uid=job.subject_uid,
+        revision=job.revision,
+        retries=job.retries,
+    )
+    return teller.tell(
+        JOB_RETRIED,
+        fact,
+        subject=job.id,
+        institution=job.institution,
+        event_id=event_id("job-retried", job.id, *_which_time(job)),
+    )
 
 
 def _completed(job: Job) -> JobCompletedV1:
@@ -98,6 +124,7 @@ def _failed(job: Job) -> JobFailedV1:
         task_id=next((task.id for task in job.tasks if task.state is TaskState.FAILED), None),
         reason=_CANCELLED if is_cancelled else job.reason or "",
         cancelled=is_cancelled,
+        retries=job.retries,
     )
 
 

@@ -52,6 +52,7 @@ class JobView(BaseModel):
     priority: Priority
     state: JobState
     reason: str | None = Field(description="Why it failed or was cancelled.")
+    retries: int = Field(description="How often it went on after it had failed or was cancelled.")
     requested_at: datetime
     finish_by: datetime
     finished_at: datetime | None

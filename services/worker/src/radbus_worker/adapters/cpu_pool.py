@@ -6,15 +6,17 @@ import asyncio
 import multiprocessing
 import multiprocessing.connection
 import os
+import resource
 import signal
 import threading
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import structlog
-from radbus_contracts.errors import TransientError
+from radbus_contracts.errors import PermanentError, TransientError
 
 log = structlog.get_logger(__name__)
 
@@ -28,12 +30,21 @@ class PoolBrokenError(TransientError):
     """A process of the pool was killed, most often for its memory, or did not end in time."""
 
 
+class MemoryNeededError(PermanentError):
+    """Pixel work wanted more memory than a process of the pool may have."""
+
+
 class CpuPool:
     """A process pool that survives the death of its processes."""
 
-    def __init__(self, *, processes: int, limit_s: float) -> None:
-        """Describe a pool; one call may take `limit_s`, its wait for a free process included."""
+    def __init__(self, *, processes: int, limit_s: float, memory_bytes: int | None = None) -> None:
+        """Describe a pool; one call may take `limit_s`, its wait for a free process included.
+
+        A process that wants more than `memory_bytes` of its own is refused it, before the machine runs out of it:
+        shared memory does not count.
+        """
         self.processes = processes
+        self._memory_bytes = memory_bytes
         self._limit_s = limit_s
         # A server of its own forks them: cheap to replace, and nothing of this process's threads is copied.
         self._context = multiprocessing.get_context("forkserver")
@@ -49,11 +60,17 @@ class CpuPool:
 
         Raises:
             PoolBrokenError: The pool died or took too long; the next call finds a fresh one.
+            MemoryNeededError: It wanted more memory than it may have.
         """
         pool = self._pool
         try:
             async with asyncio.timeout(self._limit_s) as limit:
-                return await asyncio.wrap_future(pool.submit(work, *args, **kwargs))
+                # In a thread: the first call waits until the fork server has imported all that it preloads.
+                submitted = await asyncio.to_thread(self._submitted, pool, partial(work, *args, **kwargs))
+                return await asyncio.wrap_future(submitted)
+        except MemoryError:
+            text = f"expected pixel work that a process with {self._memory_bytes} bytes of memory can do"
+            raise MemoryNeededError(text) from None
         except BrokenProcessPool as error:
             self._replace(pool)
             raise PoolBrokenError("a process that decodes or draws was killed") from error
@@ -72,8 +89,19 @@ class CpuPool:
         """End the processes."""
         self._end(self._pool)
 
+    @staticmethod
+    def _submitted(pool: ProcessPoolExecutor, work: Callable[[], T]) -> Future[T]:
+        try:
+            return pool.submit(work)
+        except BrokenProcessPool:
+            raise
+        except RuntimeError:  # it was shut down since
+            raise PoolBrokenError("the processes that decode and draw were replaced") from None
+
     def _fresh(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self.processes, mp_context=self._context, initializer=_begin)
+        return ProcessPoolExecutor(
+            self.processes, mp_context=self._context, initializer=_begin, initargs=(self._memory_bytes,)
+        )
 
     def _replace(self, broken: ProcessPoolExecutor) -> None:
         if self._pool is broken:
@@ -93,8 +121,11 @@ def _pid() -> int:
     return os.getpid()
 
 
-def _begin() -> None:
+def _begin(memory_bytes: int | None) -> None:
     """Prepare a child: the worker alone answers signals, and a child whose worker is gone ends."""
+    if memory_bytes is not None:
+        # Of data, not of addresses: what others share is not the child's own.
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_worker, daemon=True).start()

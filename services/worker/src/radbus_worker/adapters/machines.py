@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 
@@ -54,7 +54,7 @@ def coded_machines(
     Raises:
         MachineMissingError: A manifest's entry point is not installed.
     """
-    models: dict[str, TritonModel] = {}
+    models = _models([each for each in manifests.values() if each.pool == pool], client, in_flight)
     machines: dict[str, CodedMachine] = {}
     for name, manifest in manifests.items():
         if manifest.pool != pool:
@@ -63,15 +63,25 @@ def coded_machines(
             case Runner.PYTHON:
                 machines[name] = CodedMachine(manifest, _code(manifest), NoModel(name))
             case Runner.TRITON:
-                model_name = triton_model_name(manifest)
-                # One object a model, since it holds the bound of requests in flight.
-                model = models.setdefault(
-                    model_name, TritonModel(client, model_name, timeout_s=manifest.timeout_s, in_flight=in_flight)
-                )
-                machines[name] = CodedMachine(manifest, _code(manifest), model)
+                machines[name] = CodedMachine(manifest, _code(manifest), models[triton_model_name(manifest)])
             case Runner.REPORT:
                 continue
     return machines
+
+
+def _models(manifests: Sequence[MachineManifest], client: TritonClient, in_flight: int) -> dict[str, TritonModel]:
+    """Make one object a model, since it holds the bound of requests in flight.
+
+    Where several machines share a model a request may take as long as the slowest; attempts have ends of their own.
+    """
+    limits: dict[str, float] = {}
+    for manifest in manifests:
+        if manifest.runner is Runner.TRITON:
+            name = triton_model_name(manifest)
+            limits[name] = max(limits.get(name, 0.0), manifest.timeout_s)
+    return {
+        name: TritonModel(client, name, timeout_s=timeout_s, in_flight=in_flight) for name, timeout_s in limits.items()
+    }
 
 
 def triton_model_name(manifest: MachineManifest) -> str:

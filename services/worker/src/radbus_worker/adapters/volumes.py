@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from radbus_dicom.errors import SeriesNotUsable
 from radbus_dicom.frames import FrameHeader
-from radbus_dicom.geometry import VolumePlan, plan_volume
+from radbus_dicom.geometry import MAX_VOLUME_BYTES, VolumePlan, plan_volume
 from radbus_machines.shared_blocks import make_block
 from radbus_machines.types import Volume
 
@@ -41,17 +42,24 @@ class VolumeLoader:
     """Puts volumes together."""
 
     pool: CpuPool
+    limit_bytes: int = MAX_VOLUME_BYTES
 
     @asynccontextmanager
     async def loaded(
-        self, paths: Sequence[Path], *, attributes_of: AttributesOf, remarks: Sequence[str] = ()
+        self,
+        paths: Sequence[Path],
+        *,
+        attributes_of: AttributesOf,
+        remarks: Sequence[str] = (),
+        limit_bytes: int | None = None,
     ) -> AsyncIterator[LoadedVolume]:
         """Lend the volume of a series' instances; its memory is given back at the end, whatever happens.
 
-        `attributes_of` tells what the machine may know, from the header of the volume's first frame.
+        `attributes_of` tells what the machine may know, from the header of the volume's first frame. What the volume
+        will take is known from the headers: above `limit_bytes`, nothing is decoded.
 
         Raises:
-            SeriesNotUsable: They are not one volume, or their pixels cannot be decoded.
+            SeriesNotUsable: They are not one volume, a larger one than fits, or their pixels cannot be decoded.
             TransientError: The pool died, or there was no room for the volume.
         """
         pieces = await all_of(
@@ -60,7 +68,9 @@ class VolumeLoader:
         )
         plan = await asyncio.to_thread(plan_volume, [header for piece in pieces for header in piece])
         frames, rows, columns = plan.shape
-        block = await make_block(frames * rows * columns * plan.dtype.itemsize)
+        size_bytes = frames * rows * columns * plan.dtype.itemsize
+        _refuse_too_large(size_bytes, self.limit_bytes if limit_bytes is None else limit_bytes)
+        block = await make_block(size_bytes)
         try:
             shared = SharedVolume(
                 block=block.name,
@@ -87,6 +97,14 @@ class VolumeLoader:
     @property
     def _at_a_time(self) -> int:
         return 2 * self.pool.processes  # one in work and one at hand for each process
+
+
+def _refuse_too_large(size_bytes: int, limit_bytes: int) -> None:
+    # Well compressed, a few kilobytes may be gigabytes.
+    if size_bytes > limit_bytes:
+        raise SeriesNotUsable(
+            f"Expected a volume of at most {limit_bytes} bytes, for which there is memory; this one has {size_bytes}."
+        )
 
 
 def _pieces(items: Sequence[T]) -> list[list[T]]:

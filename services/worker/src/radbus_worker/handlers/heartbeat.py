@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+import structlog
 from radbus_contracts.facts import WorkerHeartbeatV1
+from radbus_runtime.progress import beat
 
 from radbus_worker.adapters.courtesies import Courtesies
 from radbus_worker.domain.slots import Slots
+
+log = structlog.get_logger(__name__)
 
 
 class Heartbeat:
@@ -26,8 +30,10 @@ class Heartbeat:
 
     async def run(self) -> None:
         """Tell at once, then at every change and at least every `every_s`."""
+        log.info("worker.announced", worker=self._worker, pool=self._pool, slots=self._slots.total)
         while True:
             self._changed.clear()
+            beat("heartbeat")
             await self._beat()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._every_s):

@@ -16,12 +16,14 @@ from radbus_machines.protocol import Progress
 from radbus_worker.adapters.channels import Channel
 from radbus_worker.adapters.derived_objects import DerivedObjects
 from radbus_worker.adapters.machines import CodedMachine
+from radbus_worker.adapters.own_threads import MachineThreads
 from radbus_worker.adapters.rendering import ARCHIVE_KINDS, Renderer, Wanted, series_kinds
 from radbus_worker.adapters.scratch import private_folder
 from radbus_worker.adapters.stages import stage
 from radbus_worker.adapters.volumes import LoadedVolume, VolumeLoader
 from radbus_worker.domain.claims import Claim
 from radbus_worker.domain.inputs import FrameInput, Inputs, inference_inputs, merged
+from radbus_worker.domain.outputs import check_output
 from radbus_worker.domain.results import Produced
 
 _LOADED, _DECODED, _INFERRED, _RENDERED = 0.1, 0.25, 0.8, 0.95
@@ -44,6 +46,7 @@ class VolumeWorkshop:
     loader: VolumeLoader
     renderer: Renderer
     derived: DerivedObjects
+    threads: MachineThreads
     scratch_dir: Path
 
 
@@ -65,13 +68,14 @@ class JudgeVolume:
                 channels = await source.fetch(claim, manifest, folder)
             progress(_LOADED)
             with stage("decode"):
-                volumes = [await lent.enter_async_context(self._loaded(channel)) for channel in channels]
+                share = workshop.loader.limit_bytes // len(channels)
+                volumes = [await lent.enter_async_context(self._loaded(channel, share)) for channel in channels]
                 loaded = _with_others(volumes, channels)
             progress(_DECODED)
             with stage("infer"):
-                output = await self.station.machine.infer(
-                    loaded.volume, self.station.model, _between(progress, _DECODED, _INFERRED)
-                )
+                told = _between(progress, _DECODED, _INFERRED)
+                answered = await workshop.threads.infer(self.station, loaded.volume, told)
+                output = check_output(answered, label_bytes=workshop.loader.limit_bytes)
             progress(_INFERRED)
             kinds = ARCHIVE_KINDS if on_archive else series_kinds(loaded, output)
             with stage("render"):
@@ -84,11 +88,12 @@ class JudgeVolume:
             inputs = {} if on_archive else _inputs(claim, channels, volumes)
             return Produced(output, loaded.volume.remarks, inputs, keys)
 
-    def _loaded(self, channel: Channel) -> AbstractAsyncContextManager[LoadedVolume]:
+    def _loaded(self, channel: Channel, limit_bytes: int) -> AbstractAsyncContextManager[LoadedVolume]:
         return self.workshop.loader.loaded(
             channel.paths,
             attributes_of=lambda header: channel.elements.get(header.sop_instance_uid, {}),
             remarks=channel.remarks,
+            limit_bytes=limit_bytes,
         )
 
 

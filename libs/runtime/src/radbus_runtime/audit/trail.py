@@ -1,0 +1,136 @@
+"""The audit trail of one service: events are added to it, and none is ever changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+import structlog
+from radbus_contracts.errors import RadbusError, TransientError
+from radbus_storage import records
+from radbus_storage.documents import Collection, Documents, Index
+from radbus_storage.records import AuditRecord
+
+from radbus_runtime.audit.access import Access
+from radbus_runtime.audit.codes import Kind
+from radbus_runtime.audit.events import Asked, event_of_access, event_of_service
+from radbus_runtime.audit.repeats import Repeats
+
+log = structlog.get_logger(__name__)
+
+AUDIT_INDEXES: Final = (
+    Index([("objects.uid", 1), ("institution", 1), ("at", 1)]),
+    Index([("at", 1)]),
+)
+_BATCH_LIMIT: Final = 500
+_LOOK_EVERY_S: Final = 5.0
+
+
+class AuditTrail:
+    """Writes events; those of requests that end together go in one insert."""
+
+    def __init__(self, documents: Documents, service: str) -> None:
+        self.collection: Collection = documents[records.AUDIT]
+        self._service = service
+        self._repeats = Repeats()
+        self._waiting: list[tuple[AuditRecord, asyncio.Future[None]]] = []
+        self._writer: asyncio.Task[None] | None = None
+        self._soon: set[asyncio.Task[None]] = set()
+
+    async def record_access(self, access: Access, asked: Asked) -> None:
+        """Record a request, before it is answered when it reached anything; count it where it was refused at the door.
+
+        Raises:
+            TransientError: It is not recorded, so it must not be answered.
+        """
+        record = event_of_access(self._service, access, asked)
+        if not access.admitted:
+            caller = access.principal.caller if access.principal else ""
+            if self._repeats.take((asked.address or "", caller), record) is None:
+                return
+        if not access.admitted or (asked.status >= 500 and access.outcome is None):
+            # Nothing is handed out, and it may be this very store that is away: the client need not wait for it.
+            self._record_soon(record)
+        else:
+            await self.record(record)
+
+    async def record_service(self, kind: Kind) -> None:
+        """Record that the service starts or stops."""
+        await self.record(event_of_service(self._service, kind))
+
+    async def record(self, record: AuditRecord) -> None:
+        """Add an event; it is there when this returns.
+
+        Raises:
+            TransientError: It is not.
+        """
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((record, written))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_all())
+        await written
+        log.info("audit.recorded", **_told(record))
+
+    async def run(self) -> None:
+        """Record what was counted, as its windows end."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            for record in self._repeats.ended():
+                self._record_soon(record)
+
+    async def close(self) -> None:
+        """Record what is counted so far, at the service's end."""
+        for record in self._repeats.ended(all_of_them=True):
+            self._record_soon(record)
+        if self._soon:
+            await asyncio.wait(self._soon)
+
+    def _record_soon(self, record: AuditRecord) -> None:
+        task = asyncio.create_task(self._record_or_log(record))
+        self._soon.add(task)
+        task.add_done_callback(self._soon.discard)
+
+    async def _record_or_log(self, record: AuditRecord) -> None:
+        try:
+            await self.record(record)
+        except TransientError as error:
+            log.warning("audit.not_recorded", **_told(record), exc_info=error)
+
+    async def _write_all(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:_BATCH_LIMIT], self._waiting[_BATCH_LIMIT:]
+            try:
+                await self.collection.insert_many([cast("dict[str, Any]", record) for record, _ in batch])
+            except RadbusError as error:
+                _settle(batch, error)
+            else:
+                _settle(batch, None)
+
+
+def _told(record: AuditRecord) -> dict[str, Any]:
+    """Return what a line of the log says of an event: all but what it was about."""
+    requestor, request = record["participants"][0], record["request"]
+    return {
+        "audit_id": record["_id"],
+        "event_id": record["event"]["id"],
+        "action": record["event"]["action"],
+        "outcome": record["event"]["outcome"],
+        "institution": record["institution"],
+        "user": requestor["user"],
+        "address": requestor["address"],
+        "route": f"{request['method']} {request['route']}" if request else None,
+        "status": request["status"] if request else None,
+        "object_count": record["object_count"],
+        "repeats": record["repeats"],
+    }
+
+
+def _settle(batch: Sequence[tuple[AuditRecord, asyncio.Future[None]]], error: RadbusError | None) -> None:
+    for _, written in batch:
+        if written.done():  # its request was cancelled
+            continue
+        if error is None:
+            written.set_result(None)
+        else:
+            written.set_exception(error)

@@ -1,0 +1,197 @@
+"""Each service, killed by SIGKILL before and after each of its steps: what was accepted ends, each once.
+
+The table of the steps is in `moments`. A client sends until it is answered; the others need do nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import httpx2
+import pytest
+from radbus_contracts.identity import event_id
+from radbus_contracts.topology import INFERENCE_FAILED
+from radbus_storage import records
+from radbus_testing.waiting import until
+
+from tests.chaos import moments
+from tests.chaos.ledger import Accepted, read, settle
+from tests.chaos.victims import Victim, victim_of
+from tests.contract.innereye_gateway import archive
+
+pytestmark = pytest.mark.stack
+
+ANSWERED_S = 240
+AGAIN_S = 0.2
+BALANCED_S = 120
+READY_S = 120
+ERASED_S = 40
+NO_ANSWER = 500
+MODEL = "sleeper:1.0.0"
+# What is lost is missed sooner than in a hospital.
+SETTINGS = {
+    "worker": {"RADBUS_LEASE_S": "2", "RADBUS_RENEW_EVERY_S": "0.5"},
+    "ingest": {"RADBUS_RUN_ERASE_AFTER_S": "10", "RADBUS_RUN_SWEEP_EVERY_S": "1"},
+}
+SERIES = {
+    "ingest-takes": moments.INGEST_TAKES,
+    "ingest-completes-a-series": moments.INGEST_COMPLETES_A_SERIES,
+    "ingest-completes-a-study": moments.INGEST_COMPLETES_A_STUDY,
+    "router-routes": moments.ROUTER_ROUTES,
+    "router-acknowledges": moments.ROUTER_ACKNOWLEDGES,
+    "scheduler-begins": moments.SCHEDULER_BEGINS,
+    "scheduler-ends": moments.SCHEDULER_ENDS,
+    "worker-claims": moments.WORKER_CLAIMS,
+    "worker-infers": moments.WORKER_INFERS,
+    "worker-stores": moments.WORKER_STORES,
+    "worker-records": moments.WORKER_RECORDS,
+    "worker-tells": moments.WORKER_TELLS,
+    "results-record": moments.RESULTS_RECORD,
+    "results-tell": moments.RESULTS_TELL,
+    "results-acknowledge": moments.RESULTS_ACKNOWLEDGE,
+}
+
+
+@pytest.fixture(scope="module")
+def victims(radbus, tmp_path_factory) -> Iterator[Callable[[str], Victim]]:
+    """Give a service to be killed, in the place of the stack's own; the one before it is the stack's own again."""
+    folder = tmp_path_factory.mktemp("victims")
+    current: dict[str, Victim] = {}
+    with ExitStack() as opened:
+
+        def give(service: str) -> Victim:
+            if service not in current:
+                opened.close()
+                current.clear()
+                radbus.wait_until_ready(timeout_s=READY_S)
+                names = ("worker-0", "worker-1") if service == "worker" else (service,)
+                victim = victim_of(radbus, *names, folder=folder, settings=SETTINGS.get(service))
+                current[service] = opened.enter_context(victim)
+                current[service].program.start()
+            return current[service]
+
+        yield give
+    radbus.wait_until_ready(timeout_s=READY_S)
+
+
+def until_answered(ask: Callable[[], httpx2.Response]) -> httpx2.Response:
+    """Ask as often as it takes to be answered by the service itself."""
+    deadline = time.monotonic() + ANSWERED_S
+    while (answer := ask()).status_code >= NO_ANSWER:
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(AGAIN_S)
+    return answer
+
+
+async def dying(victim: Victim, at: tuple[moments.Moment, ...], *asks: Callable[[], httpx2.Response]) -> list[int]:
+    """Ask while the service dies at each of these moments; return what was answered at last."""
+
+    def ask_all() -> list[int]:
+        return [until_answered(ask).status_code for ask in asks]
+
+    async with asyncio.TaskGroup() as group:
+        answers = group.create_task(asyncio.to_thread(ask_all))
+        group.create_task(victim.die_at_each(at))
+    return answers.result()
+
+
+@pytest.mark.parametrize("story", SERIES)
+async def test_a_series_comes_to_its_one_result_whoever_dies_at_whichever_step(
+    victims, hospital, make_sleepy, told, balanced, story
+):
+    victim = victims(story.partition("-")[0])
+    series = [make_sleepy(10) for _ in range(1 if story.startswith("worker") else 3)]
+
+    answers = await dying(
+        victim,
+        SERIES[story],
+        *(lambda each=each: hospital.post_upload(each.instances, source="sleepy") for each in series),
+    )
+
+    assert answers == [200] * len(series)
+    books = await balanced(series, told=told, timeout_s=BALANCED_S)
+    assert books.states() == {"completed": len(series)}
+    assert len(books[records.INFERENCES]) == len(series)
+
+
+@pytest.mark.parametrize("steps", [moments.INGEST_STARTS_A_RUN, moments.INGEST_ERASES_A_RUN], ids=["starts", "erases"])
+async def test_a_run_is_done_once_and_no_zip_is_left_wherever_ingest_dies(victims, hospital, make_sleepy, told, steps):
+    victim = victims("ingest")
+    body = archive({"ct": make_sleepy(0).instances})
+    started: list[str] = []
+
+    def start() -> httpx2.Response:
+        headers = {"API_AUTH_SECRET": hospital.token}
+        answer = hospital.http.post(hospital.url(f"/v1/model/start/{MODEL}"), headers=headers, content=body)
+        started.append(answer.text)
+        return answer
+
+    answers = await dying(victim, steps, start)
+
+    assert answers == [201]
+    accepted = Accepted(runs={started[-1]})
+    books = await settle(hospital.stack.environment(), hospital.institution, accepted, told=told, timeout_s=BALANCED_S)
+    assert books.states() == {"completed": 1}
+    assert list(books[records.JOBS]) == started[-1:]
+
+    async def erased() -> bool | None:
+        left = await read(hospital.stack.environment(), hospital.institution)
+        return not left.keys or None
+
+    await until(erased, timeout_s=ERASED_S, what="store without a zip")
+
+
+async def test_what_was_asked_for_is_computed_once_wherever_the_router_dies(
+    victims, hospital, make_series, told, balanced
+):
+    victim = victims("router")
+    series = make_series(body_part="SHOULDER", study_description="CT shoulder")
+    await asyncio.to_thread(hospital.upload, series.instances)
+    waits = await asyncio.to_thread(hospital.result, series.uid)
+
+    answers = await dying(victim, moments.ROUTER_IS_ASKED, lambda: hospital.get(f"/compute/{series.uid}"))
+
+    assert waits.status_code == 409
+    assert answers[0] in (200, 304)  # 304: it was pushed by the request that had no answer
+    books = await balanced([series], told=told, timeout_s=BALANCED_S)
+    assert books.states() == {"completed": 1}
+
+
+async def test_a_cancelled_job_stays_cancelled_wherever_the_scheduler_dies(
+    victims, hospital, make_sleepy, told, balanced
+):
+    victim = victims("scheduler")
+    series = make_sleepy(20_000)
+    await asyncio.to_thread(hospital.upload, series.instances, source="sleepy")
+
+    async def running() -> str | None:
+        return next((job["id"] for job in hospital.jobs() if job["tasks"][0]["state"] == "running"), None)
+
+    job_id = await until(running, timeout_s=ANSWERED_S, what="running job")
+
+    answers = await dying(
+        victim,
+        moments.SCHEDULER_CANCELS,
+        lambda: hospital.http.post(hospital.url(f"/jobs/{job_id}/cancel"), headers=hospital.headers),
+    )
+
+    assert answers == [202]
+    books = await balanced([series], told=told, timeout_s=BALANCED_S)
+    assert books.states() == {"cancelled": 1}
+
+
+async def test_a_failure_is_told_once_wherever_the_results_service_dies(victims, hospital, make_sleepy, told, balanced):
+    victim = victims("results")
+    series = make_sleepy(10)
+
+    answers = await dying(victim, moments.RESULTS_FAIL, lambda: hospital.post_upload(series.instances, source="broken"))
+
+    assert answers == [200]
+    books = await balanced([series], told=told, timeout_s=BALANCED_S)
+    assert books.states() == {"failed": 1}
+    assert {event["id"] for event in told if event["type"] == INFERENCE_FAILED.type} == {
+        event_id("inference.failed", job_id) for job_id in books[records.JOBS]
+    }
