@@ -101,7 +101,7 @@ async def _live(clinic: Hospital, new_series: Callable[..., Series], told: Heard
 def _send(clinic: Hospital, new_series: Callable[..., Series], told: Heard) -> list[Series]:
     """Come in by every way: to a result in each character set, to a refusal, to nothing, to a failure."""
     good = [new_series(charset=charset) for charset in NAMES]
-    gap, unrouted = new_series(), new_series(body_part="HEAD", study_description="ZQXMARK")
+    gap, unrouted = new_series(), new_series(body_part="FOOT", study_description="ZQXMARK")
     failing = new_series(body_part="ABDOMEN", study_description="ZQXMARK", series_description="ZQXMARK")
     for each in good[:2]:
         _upload(clinic, told, {f"file{n}": one for n, one in enumerate(each.instances)})

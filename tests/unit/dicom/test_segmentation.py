@@ -109,7 +109,7 @@ def test_a_rerun_makes_the_same_bytes_with_uids_from_the_job(made):
     _, _, second = made()
 
     assert as_bytes(first) == as_bytes(second)
-    assert first.SOPInstanceUID == derived_uid("job-1", "seg/lungs")
+    assert first.SOPInstanceUID == derived_uid("job-1", "seg/lung-ct/lungs")
     assert first.SeriesInstanceUID == series_uid("job-1", "seg") != first.SOPInstanceUID
     assert first.StudyInstanceUID == "1.2.3.4.2"
 

@@ -1,7 +1,7 @@
-"""The algorithm of `lung_ct`, which Triton loads from its own folder, on the path of its tests."""
+"""The algorithms that Triton loads from their models' own folders, on the path of their tests."""
 
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-sys.path.insert(0, str(ROOT / "triton_models" / "lung_ct" / "1"))
+sys.path[:0] = [str(folder) for folder in (ROOT / "triton_models").glob("*/1")]

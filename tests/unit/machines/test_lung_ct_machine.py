@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lung_ct_algorithm import segment
-from radbus_machines.lung_ct import LungCt, LungCtError, is_sharp_kernel
+from radbus_machines.ct import is_sharp_kernel
+from radbus_machines.lung_ct import LungCt, LungCtError
 from radbus_machines.manifest import load_manifests
 from radbus_machines.types import Frame, Geometry, MachineOutput, Volume
 from radbus_testing.phantom import ChestPhantom, chest_phantom

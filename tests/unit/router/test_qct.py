@@ -12,7 +12,8 @@ from radbus_runtime.conditions import Answer
 
 from tests.unit.router.builders import CHEST_CT, source
 
-QCT = load_use_cases(Path(__file__).parents[3] / "services" / "router" / "use_cases")
+BUILT_IN = load_use_cases(Path(__file__).parents[3] / "services" / "router" / "use_cases")
+QCT = [use_case for use_case in BUILT_IN if use_case.use_case == "qct"]
 
 
 def explained(elements: dict[str, Any], *, instances: int = 40, **names: str) -> ExplainedUseCase:

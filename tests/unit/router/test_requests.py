@@ -15,7 +15,8 @@ from radbus_runtime.http import create_api
 
 from tests.unit.router.builders import CHEST_CT, use_case
 
-QCT = load_use_cases(Path(__file__).parents[3] / "services" / "router" / "use_cases")
+BUILT_IN = load_use_cases(Path(__file__).parents[3] / "services" / "router" / "use_cases")
+QCT = [each for each in BUILT_IN if each.use_case == "qct"]
 
 
 async def by_header(request: Request) -> Principal:

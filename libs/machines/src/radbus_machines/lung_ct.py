@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from radbus_contracts.errors import PermanentError
 
+from radbus_machines.ct import has_contrast, hounsfield, sharp_kernel
 from radbus_machines.manifest import MachineManifest
 from radbus_machines.protocol import Array, Model, Progress
 from radbus_machines.types import (
@@ -32,7 +32,6 @@ EMPHYSEMA_PERCENT = 5.0
 
 _UNUSABLE = frozenset({"not_a_chest", "too_few_slices"})
 _NO_INDEX = frozenset({"contrast", "noise_or_sharp_kernel"})
-_NO_CONTRAST = frozenset({"", "NO", "NONE", "N", "WITHOUT", "NATIVE", "UNENHANCED"})
 _STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")
 _LUNG = Code("39607008", "SCT", "Lung")
 _SEGMENTS = (
@@ -103,7 +102,7 @@ class LungCt:
         """
         if volume.modality != "CT" or volume.voxels.ndim != 3:
             return _unusable({"not_a_chest": "The series is not a CT volume."})
-        voxels = await asyncio.to_thread(_hounsfield, volume.voxels)
+        voxels = await asyncio.to_thread(hounsfield, volume.voxels)
         progress(0.05)
         inputs: dict[str, Array] = {
             "VOLUME": voxels,
@@ -120,14 +119,6 @@ class LungCt:
         output = await asyncio.to_thread(_measure, volume, voxels, outputs["LABELS"], remarks)
         progress(1.0)
         return replace(output, key_frames=_merged(output.key_frames, places))
-
-
-def _hounsfield(voxels: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.int16]:
-    if voxels.dtype == np.int16:
-        return np.ascontiguousarray(voxels, np.int16)
-    limits = np.iinfo(np.int16)
-    clipped = np.clip(np.rint(np.nan_to_num(voxels, nan=-1024.0)), limits.min, limits.max)
-    return np.asarray(clipped, np.int16)
 
 
 def _read_remarks(content: object) -> dict[str, str]:
@@ -160,30 +151,13 @@ def _merged(key_frames: tuple[KeyFrame, ...], places: Mapping[int, str]) -> tupl
 
 def _attribute_remarks(attributes: Mapping[str, object]) -> dict[str, str]:
     remarks = {}
-    agent = str(attributes.get("ContrastBolusAgent") or "").strip().upper()
-    if agent not in _NO_CONTRAST:
+    if has_contrast(attributes):
         remarks["contrast"] = "The header names a contrast agent, which raises the density of the lungs."
-    kernel = attributes.get("ConvolutionKernel")
-    names = [str(name) for name in kernel] if isinstance(kernel, (list, tuple)) else [str(kernel or "")]
-    if any(is_sharp_kernel(name) for name in names):
+    if kernel := sharp_kernel(attributes):
         remarks["noise_or_sharp_kernel"] = (
-            f"The reconstruction kernel {names[0]!r} is sharp; its noise puts normal lung below -950 HU."
+            f"The reconstruction kernel {kernel!r} is sharp; its noise puts normal lung below -950 HU."
         )
     return remarks
-
-
-def is_sharp_kernel(name: str) -> bool:
-    """Tell by the makers' names whether a kernel is sharper than the standard ones that densitometry asks for.
-
-    GE by word, Philips by letter (D, E, L, Y*), Siemens by number from 50, Canon by FC number from 30.
-    """
-    name = name.strip().upper()
-    if re.fullmatch(r"(BONE|BONEPLUS|LUNG|EDGE|ULTRA|HD .*|SHARP|[DEL]|Y[A-Z]?)", name):
-        return True
-    if match := re.fullmatch(r"FC(\d{2}).*", name):
-        return int(match[1]) >= 30
-    match = re.fullmatch(r"[A-Z]{1,2}(\d{2})[A-Z]?.*", name)
-    return match is not None and int(match[1]) >= 50
 
 
 def _unusable(remarks: Mapping[str, str]) -> MachineOutput:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,30 +83,52 @@ def chest_phantom(
     small lesion into each lung, or the solid balls that it names.
     """
     row, column, table = ORIENTATIONS[orientation]
-    direction = np.array([np.cross(row, column), column, row], float).T
     spacing = spacing_mm or (HEIGHT_MM / slices, _FIELD_MM / rows, _FIELD_MM / rows)
     grid = _Grid(slices, rows, spacing)
     small = (PLEURAL_LESION, NODULE) if lesion else ()
     anatomy = Anatomy(table, lesion if isinstance(lesion, tuple) else small, contrast)
     rng = np.random.default_rng(seed)
     clean, labels = _draw(grid, anatomy, rng, emphysema_fraction)
-    truth = _truth(clean, turned=_turned(labels, row, column), labels=labels, spacing_mm=spacing)
+    layout = laid_out((grid.z, grid.y, grid.x), row, column)
+    truth = _truth(clean, turned=layout.of(labels), labels=labels, spacing_mm=spacing)
     for plane in clean:
         noisy = plane + _NOISE_HU * rng.standard_normal(plane.shape, np.float32)
         plane[...] = np.clip(np.rint(noisy), -1024, 3071)
-    # Index 0 lies where the turned axes begin.
-    corner = np.array([grid.x[0], grid.y[0], grid.z[0]])
-    ends = np.array([grid.x[-1], grid.y[-1], grid.z[-1]])
-    origin = np.where(direction.sum(axis=1) < 0, ends, corner)
     return ChestPhantom(
-        voxels=_turned(clean, row, column),
+        voxels=layout.of(clean),
         spacing_mm=spacing,
-        origin_mm=(float(origin[0]), float(origin[1]), float(origin[2])),
-        direction=direction,
+        origin_mm=layout.origin_mm,
+        direction=layout.direction,
         patient_position=orientation,
         contrast=contrast,
         truth=truth,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How an array of the patient's axes (z, y, x) lies as frames, rows and columns of an orientation."""
+
+    row: Vector
+    column: Vector
+    origin_mm: Vector
+    direction: NDArray[np.float64]
+
+    def of(self, array: NDArray[_Kind]) -> NDArray[_Kind]:
+        """Lay an array out."""
+        if self.row[1]:
+            array = array.transpose(0, 2, 1)
+        return np.ascontiguousarray(array[:, :: int(sum(self.column)), :: int(sum(self.row))])
+
+
+def laid_out(axes: Sequence[NDArray[Any]], row: Vector, column: Vector) -> Layout:
+    """Make the layout of an orientation; `axes` are the patient coordinates z, y and x of the voxels."""
+    direction = np.array([np.cross(row, column), column, row], float).T
+    z, y, x = axes
+    # Index 0 lies where the turned axes begin.
+    corner, ends = np.array([x[0], y[0], z[0]]), np.array([x[-1], y[-1], z[-1]])
+    origin = np.where(direction.sum(axis=1) < 0, ends, corner)
+    return Layout(row, column, (float(origin[0]), float(origin[1]), float(origin[2])), direction)
 
 
 class _Grid:
@@ -187,13 +209,6 @@ def _add_emphysema(
             continue
         ball = Ball((float(grid.x[j]), float(grid.y[i]), float(grid.z[k])), float(rng.uniform(3.5, 9.0)))
         wanted -= _fill(clean, labels, grid, ball, _EMPHYSEMA_HU)
-
-
-def _turned(array: NDArray[_Kind], row: Vector, column: Vector) -> NDArray[_Kind]:
-    """Lay an array of the patient's axes (z, y, x) out as frames, rows and columns of the orientation."""
-    if row[1]:
-        array = array.transpose(0, 2, 1)
-    return np.ascontiguousarray(array[:, :: int(sum(column)), :: int(sum(row))])
 
 
 def _truth(

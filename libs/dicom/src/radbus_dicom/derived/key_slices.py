@@ -35,6 +35,7 @@ class Window:
 
 LUNG_WINDOW = Window(LUNG_WINDOW_CENTRE, LUNG_WINDOW_WIDTH)
 SOFT_TISSUE_WINDOW = Window(40.0, 400.0)
+BRAIN_WINDOW = Window(40.0, 80.0)
 
 
 def default_window(volume: Volume) -> Window:
@@ -54,15 +55,21 @@ def draw_key_slice(
 ) -> bytes:
     """Return the PNG of one frame, a millimetre as long across as down, without any patient data."""
     size = _size_px(volume)
-    picture = _greyscale(volume, key_frame.frame, window or default_window(volume)).resize(
-        size, Image.Resampling.BICUBIC
-    )
-    canvas_image = np.asarray(picture.convert("RGB"), dtype=np.float32)
+    picture, shown = overlaid(volume, key_frame.frame, label_maps, window or default_window(volume), size=size)
+    return _png(_framed(picture, volume, key_frame, shown))
+
+
+def overlaid(
+    volume: Volume, frame: int, label_maps: Sequence[LabelMap], window: Window, *, size: tuple[int, int]
+) -> tuple[Image.Image, list[Segment]]:
+    """Return a frame in a window with the labels over it, so many pixels across and down, and the segments seen."""
+    picture = _greyscale(volume, frame, window).resize(size, Image.Resampling.BICUBIC)
+    canvas = np.asarray(picture.convert("RGB"), dtype=np.float32)
     shown: list[Segment] = []
     for label_map in label_maps:
-        labels = Image.fromarray(label_map.labels[key_frame.frame]).resize(size, Image.Resampling.NEAREST)
-        shown += _paint(canvas_image, np.asarray(labels), label_map.segments)
-    return _png(_framed(Image.fromarray(canvas_image.astype(np.uint8)), volume, key_frame, shown))
+        labels = Image.fromarray(label_map.labels[frame]).resize(size, Image.Resampling.NEAREST)
+        shown += _paint(canvas, np.asarray(labels), label_map.segments)
+    return Image.fromarray(canvas.astype(np.uint8)), shown
 
 
 def orientation_letters(direction: Sequence[float]) -> str:
@@ -120,16 +127,16 @@ def _framed(picture: Image.Image, volume: Volume, key_frame: KeyFrame, shown: Se
     left = (canvas.width - width) // 2
     canvas.paste(picture, (left, _HEADER_PX))
     draw = ImageDraw.Draw(canvas)
-    _text(draw, (_MARGIN_PX, 4), key_frame.title, 18, _WHITE)
-    _text(draw, (_MARGIN_PX, 27), _where(volume, key_frame.frame), 14, _GREY)
+    write_fitting(draw, (_MARGIN_PX, 4), key_frame.title, 18, _WHITE)
+    write_fitting(draw, (_MARGIN_PX, 27), _where(volume, key_frame.frame), 14, _GREY)
     if volume.modality not in PROJECTION_MODALITIES:
         _write_orientation(draw, volume, (left, _HEADER_PX, left + width, _HEADER_PX + height))
     y = _HEADER_PX + height + _MARGIN_PX // 2
     for segment in shown:
         draw.rectangle((_MARGIN_PX, y + 3, _MARGIN_PX + 14, y + 17), fill=segment.colour)
-        _text(draw, (_MARGIN_PX + 22, y), segment.name, 15, _WHITE)
+        write_fitting(draw, (_MARGIN_PX + 22, y), segment.name, 15, _WHITE)
         y += _LINE_PX
-    _text(draw, (_MARGIN_PX, y), RESEARCH_USE_ONLY, 15, _YELLOW)
+    write_fitting(draw, (_MARGIN_PX, y), RESEARCH_USE_ONLY, 15, _YELLOW)
     return canvas
 
 
@@ -156,9 +163,10 @@ def _write_orientation(draw: ImageDraw.ImageDraw, volume: Volume, box: tuple[int
         draw.text(place, letters, font=_font(20), fill=_YELLOW, anchor=anchor, stroke_width=2, stroke_fill=(0, 0, 0))
 
 
-def _text(
+def write_fitting(
     draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, size_px: int, colour: tuple[int, int, int]
 ) -> None:
+    """Write one line, smaller where it would not fit into the picture's width."""
     room_px = draw.im.size[0] - place[0] - _MARGIN_PX
     while size_px > 9 and draw.textlength(text, font=_font(size_px)) > room_px:
         size_px -= 1

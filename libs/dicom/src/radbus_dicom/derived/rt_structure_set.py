@@ -20,7 +20,7 @@ from radbus_machines.types import Frame, Geometry, LabelMap, Segment
 from radbus_dicom.derived.contours import Polygon, trace
 from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
-from radbus_dicom.derived.sources import sources_for_highdicom
+from radbus_dicom.derived.sources import copy_patient_and_study
 from radbus_dicom.errors import OutputNotValid
 from radbus_dicom.identity import derived_uid, series_uid
 from radbus_dicom.quiet import silence_pydicom
@@ -31,18 +31,6 @@ _DETACHED_STUDY_MANAGEMENT = "1.2.840.10008.3.1.2.3.1"  # retired, and what PS3.
 _CONTOUR_DATA: BaseTag = Tag("ContourData")
 _LONG_STRING_CHARACTERS, _SHORT_STRING_CHARACTERS, _DECIMAL_CHARACTERS = 64, 16, 16
 _DECIMALS = 4  # of a millimetre
-_OF_THE_STUDY = (
-    "AccessionNumber",
-    "PatientBirthDate",
-    "PatientID",
-    "PatientName",
-    "PatientSex",
-    "ReferringPhysicianName",
-    "StudyDate",
-    "StudyDescription",
-    "StudyID",
-    "StudyTime",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +56,7 @@ def make_rt_structure_set(structures: Structures, *, source: Dataset, provenance
     rois = [(label_map, segment) for label_map in structures.label_maps for segment in label_map.segments]
     if not rois:
         raise OutputNotValid("expected a segment at least: a structure set without any is not valid")
-    ds = _head(source, structures.frames[0], provenance, model_id)
+    ds = _head(source, provenance, model_id)
     _add_references(ds, source, structures.frames)
     draw = _Draughtsman(structures.frames, structures.geometry)
     ds.StructureSetROISequence = [_roi(n, segment, ds.FrameOfReferenceUID) for n, (_, segment) in _numbered(rois)]
@@ -82,18 +70,13 @@ def _numbered(rois: list[tuple[LabelMap, Segment]]) -> Iterator[tuple[int, tuple
     return enumerate(rois, start=1)
 
 
-def _head(source: Dataset, first: Frame, provenance: Provenance, model_id: str) -> Dataset:
+def _head(source: Dataset, provenance: Provenance, model_id: str) -> Dataset:
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
     # Several machines of a job may draw, one of them on several series.
     name = f"rtstruct/{provenance.machine}/{source.SeriesInstanceUID}"
     ds.SOPClassUID, ds.SOPInstanceUID = RTStructureSetStorage, derived_uid(provenance.job_id, name)
-    # The values that are valid, as text of any character set.
-    (kept, *_) = sources_for_highdicom([source], [first])
-    for keyword in _OF_THE_STUDY:
-        if keyword in kept or keyword != "StudyDescription":
-            setattr(ds, keyword, str(kept.get(keyword) or ""))
-    ds.StudyInstanceUID = str(source.StudyInstanceUID)
+    copy_patient_and_study(source, ds)
     ds.SeriesInstanceUID = series_uid(provenance.job_id, "rtstruct")
     ds.Modality, ds.SeriesNumber, ds.OperatorsName = "RTSTRUCT", None, ""
     title = f"{provenance.use_case} {provenance.machine}"[: _LONG_STRING_CHARACTERS - 24]

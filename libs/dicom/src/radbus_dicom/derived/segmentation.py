@@ -8,14 +8,15 @@ import highdicom as hd
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.sr.codedict import codes
-from pydicom.sr.coding import Code as PydicomCode
+from pydicom.uid import SegmentationStorage
 from radbus_contracts.notice import RESEARCH_USE_ONLY
-from radbus_machines.types import Code, Frame, LabelMap, Segment
+from radbus_machines.types import Frame, LabelMap, Segment
 
+from radbus_dicom.derived.coding import algorithm_of, coded
 from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
 from radbus_dicom.derived.sources import sources_for_highdicom
+from radbus_dicom.derived.stamping import LONG_STRING_CHARACTERS, stamp
 from radbus_dicom.errors import OutputNotValid
 from radbus_dicom.identity import derived_uid, series_uid
 from radbus_dicom.quiet import silence_pydicom
@@ -23,7 +24,6 @@ from radbus_dicom.quiet import silence_pydicom
 silence_pydicom()
 
 SERIES_NUMBER = 9100
-_LONG_STRING_CHARACTERS = 64
 
 
 def make_segmentation(
@@ -49,12 +49,12 @@ def make_segmentation(
         segment_descriptions=[_description(i, s, provenance) for i, s in enumerate(segments, start=1)],
         series_instance_uid=series_uid(provenance.job_id, "seg"),
         series_number=SERIES_NUMBER,
-        sop_instance_uid=derived_uid(provenance.job_id, f"seg/{label_map.name}"),
+        sop_instance_uid=_instance_uid(label_map, provenance),
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=provenance.machine,
         software_versions=provenance.machine_version,
-        device_serial_number=(provenance.weights_sha256 or provenance.job_id)[:_LONG_STRING_CHARACTERS],
+        device_serial_number=(provenance.weights_sha256 or provenance.job_id)[:LONG_STRING_CHARACTERS],
         content_description=RESEARCH_USE_ONLY,
         content_label=_content_label(label_map.name),
         content_creator_name=f"{provenance.machine}^{MANUFACTURER}",
@@ -62,6 +62,20 @@ def make_segmentation(
         specific_character_set=None,
     )
     return _finished(seg, label_map, datasets[0], provenance)
+
+
+def segmentation_reference(label_map: LabelMap, source: Dataset, provenance: Provenance) -> Dataset:
+    """Return the four UIDs by which other objects name the SEG of a label map in which something is labelled."""
+    reference = Dataset()
+    reference.SOPClassUID, reference.SOPInstanceUID = SegmentationStorage, _instance_uid(label_map, provenance)
+    reference.StudyInstanceUID = source.StudyInstanceUID
+    reference.SeriesInstanceUID = series_uid(provenance.job_id, "seg")
+    return reference
+
+
+def _instance_uid(label_map: LabelMap, provenance: Provenance) -> str:
+    # Two machines of a job may name a label map alike.
+    return derived_uid(provenance.job_id, f"seg/{provenance.machine}/{label_map.name}")
 
 
 def _check(label_map: LabelMap, sources: Sequence[Dataset]) -> None:
@@ -92,34 +106,17 @@ def _labels_in_source_order(
 def _description(number: int, segment: Segment, provenance: Provenance) -> hd.seg.SegmentDescription:
     description = hd.seg.SegmentDescription(
         segment_number=number,
-        segment_label=segment.name[:_LONG_STRING_CHARACTERS],
-        segmented_property_category=_coded(segment.category),
-        segmented_property_type=_coded(segment.kind),
+        segment_label=segment.name[:LONG_STRING_CHARACTERS],
+        segmented_property_category=coded(segment.category),
+        segmented_property_type=coded(segment.kind),
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=_algorithm(provenance),
+        algorithm_identification=algorithm_of(provenance),
         display_color=hd.color.CIELabColor.from_rgb(*segment.colour),
     )
     if segment.laterality is not None:
-        modifier = hd.sr.CodedConcept.from_code(_coded(segment.laterality))
+        modifier = hd.sr.CodedConcept.from_code(coded(segment.laterality))
         description.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [modifier]
     return description
-
-
-def _algorithm(provenance: Provenance) -> hd.AlgorithmIdentificationSequence:
-    parameters = {"job": provenance.job_id, "use_case": f"{provenance.use_case} {provenance.use_case_version}"}
-    if provenance.weights_sha256:
-        parameters["weights_sha256"] = provenance.weights_sha256
-    return hd.AlgorithmIdentificationSequence(
-        name=provenance.machine,
-        family=codes.cid7162.ArtificialIntelligence,
-        version=provenance.machine_version,
-        source=MANUFACTURER,
-        parameters=parameters,
-    )
-
-
-def _coded(code: Code) -> PydicomCode:
-    return PydicomCode(code.value, code.scheme, code.meaning)
 
 
 def _content_label(name: str) -> str:
@@ -129,19 +126,10 @@ def _content_label(name: str) -> str:
 
 def _finished(seg: Dataset, label_map: LabelMap, source: Dataset, provenance: Provenance) -> Dataset:
     """Add what highdicom has no argument for, and replace what it takes from the clock or at random."""
-    description = f"{provenance.use_case} {label_map.name}"[: _LONG_STRING_CHARACTERS - 24]
-    seg.SeriesDescription = f"{description} (research use only)"
-    seg.SpecificCharacterSet = source.get("SpecificCharacterSet") or "ISO_IR 192"
+    stamp(seg, title=f"{provenance.use_case} {label_map.name}", source=source, provenance=provenance)
     if "FrameOfReferenceUID" not in source:
         seg.PatientOrientation = source.get("PatientOrientation") or ""  # type 2C without a frame of reference
-    date, time = provenance.made_at.strftime("%Y%m%d"), provenance.made_at.strftime("%H%M%S")
-    for moment in ("InstanceCreation", "Content", "Series"):
-        setattr(seg, f"{moment}Date", date)
-        setattr(seg, f"{moment}Time", time)
-    for equipment in seg.get("ContributingEquipmentSequence") or []:
-        if equipment.get("ManufacturerModelName") == "highdicom":
-            equipment.ContributionDateTime = date + time
-    organization_uid = derived_uid(provenance.job_id, f"seg/{label_map.name}/dimensions")
+    organization_uid = derived_uid(provenance.job_id, f"seg/{provenance.machine}/{label_map.name}/dimensions")
     seg.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization_uid
     for index in seg.DimensionIndexSequence:
         index.DimensionOrganizationUID = organization_uid

@@ -27,19 +27,40 @@ _MAY_BE_EMPTY = (
     "StudyTime",
 )
 _OF_EVERY_FRAME = (
+    "BitsAllocated",
+    "BitsStored",
     "Columns",
     "FrameOfReferenceUID",
+    "HighBit",
     "ImageOrientationPatient",
     "ImagePositionPatient",
+    "NumberOfFrames",
+    "PhotometricInterpretation",
+    "PixelRepresentation",
     "PixelSpacing",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "RescaleType",
     "Rows",
     "SOPClassUID",
     "SOPInstanceUID",
+    "SamplesPerPixel",
     "SeriesInstanceUID",
     "SliceThickness",
     "SpacingBetweenSlices",
     "StudyInstanceUID",
 )
+
+_OF_THE_STUDY = (*_MAY_BE_EMPTY, "StudyDescription")
+
+
+def copy_patient_and_study(source: Dataset, target: Dataset) -> None:
+    """Put patient and study of `source` into `target`, whose text is UTF-8: the values that are valid, else empty."""
+    kept = _whole_copy(source)
+    for keyword in _OF_THE_STUDY:
+        if keyword in kept:
+            setattr(target, keyword, str(kept.get(keyword) or ""))
+    target.StudyInstanceUID = str(source.StudyInstanceUID)
 
 
 def sources_for_highdicom(sources: Sequence[Dataset], frames: Sequence[Frame]) -> list[Dataset]:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from pydicom.dataset import Dataset
 from radbus_dicom.decoding import decode_into
 from radbus_dicom.derived.archives import make_npz
+from radbus_dicom.derived.encapsulated_pdf import make_encapsulated_pdf
+from radbus_dicom.derived.fhir import make_fhir_bundle
+from radbus_dicom.derived.hl7 import make_oru_r01
 from radbus_dicom.derived.key_slices import Window, draw_key_slice
+from radbus_dicom.derived.measurement_report import SegmentationReference, make_measurement_report
+from radbus_dicom.derived.presentation_state import Drawn, make_presentation_state
 from radbus_dicom.derived.provenance import Provenance
-from radbus_dicom.derived.report_pdf import ReportContent, make_report_pdf
+from radbus_dicom.derived.report_pdf import make_report_pdf
+from radbus_dicom.derived.reported import Reported
 from radbus_dicom.derived.rt_structure_set import Structures, make_rt_structure_set
-from radbus_dicom.derived.segmentation import make_segmentation
+from radbus_dicom.derived.secondary_capture import Overlaid, make_secondary_captures
+from radbus_dicom.derived.segmentation import make_segmentation, segmentation_reference
 from radbus_dicom.frames import FrameHeader, read_frame_headers
 from radbus_dicom.geometry import FrameSlot
 from radbus_dicom.opening import read_header_dataset
-from radbus_machines.types import KeyFrame
+from radbus_machines.types import KeyFrame, MachineOutput
 
 from radbus_worker.adapters.archives import read_entries, unpack
 from radbus_worker.adapters.shared_volumes import SharedLabels, SharedVolume
@@ -26,11 +35,25 @@ __all__ = [
     "read_headers",
     "unpack",
     "write_key_slices",
+    "write_measurement_report",
     "write_npz",
-    "write_report",
+    "write_presentation_state",
+    "write_reports",
     "write_rt_structure_set",
+    "write_secondary_captures",
     "write_segmentation",
 ]
+
+REPORT_PDF, REPORT_DICOM, REPORT_FHIR, REPORT_HL7 = "report.pdf", "report.dcm", "report.fhir.json", "report.hl7"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What derived objects are made from: the source instances, in the volume's order, and who makes them."""
+
+    sources: tuple[Path, ...]
+    volume: SharedVolume
+    provenance: Provenance
 
 
 def read_headers(paths: Sequence[Path]) -> list[FrameHeader]:
@@ -45,16 +68,76 @@ def decode(work: Sequence[tuple[Path, tuple[FrameSlot, ...]]], target: SharedVol
         decode_into(path, slots, voxels)
 
 
-def write_segmentation(
-    labels: SharedLabels, sources: Sequence[Path], volume: SharedVolume, provenance: Provenance, target: Path
-) -> bool:
+def write_segmentation(labels: SharedLabels, origin: Origin, target: Path) -> bool:
     """Write the SEG of a label map; False when nothing is labelled and there is none."""
-    headers = [read_header_dataset(path) for path in sources]
-    ds = make_segmentation(labels.label_map(), sources=headers, frames=volume.frames, provenance=provenance)
+    ds = make_segmentation(
+        labels.label_map(),
+        sources=_headers(origin),
+        frames=origin.volume.frames,
+        provenance=origin.provenance,
+    )
     if ds is None:
         return False
     ds.save_as(target, enforce_file_format=True)
     return True
+
+
+def write_measurement_report(
+    output: MachineOutput, labels: Sequence[SharedLabels], origin: Origin, target: Path
+) -> bool:
+    """Write the SR of an output, whose label maps come as `labels`; there is always one."""
+    headers = _headers(origin)
+    label_maps = [each.label_map() for each in labels]
+    references = [
+        SegmentationReference(each, segmentation_reference(each, headers[0], origin.provenance))
+        for each in label_maps
+        if each.labels.any()
+    ]
+    ds = make_measurement_report(
+        output,
+        sources=headers,
+        frames=origin.volume.frames,
+        segmentations=references,
+        provenance=origin.provenance,
+    )
+    ds.save_as(target, enforce_file_format=True)
+    return True
+
+
+def write_presentation_state(
+    labels: Sequence[SharedLabels],
+    key_frames: Sequence[KeyFrame],
+    window: Window | None,
+    origin: Origin,
+    target: Path,
+) -> bool:
+    """Write the presentation state of the label maps; False when one cannot show all source instances."""
+    drawn = Drawn([each.label_map() for each in labels], key_frames, origin.volume.frames, window)
+    ds = make_presentation_state(drawn, sources=_headers(origin), provenance=origin.provenance)
+    if ds is None:
+        return False
+    ds.save_as(target, enforce_file_format=True)
+    return True
+
+
+def write_secondary_captures(
+    labels: Sequence[SharedLabels],
+    key_frames: Sequence[KeyFrame],
+    window: Window | None,
+    origin: Origin,
+    folder: Path,
+) -> list[Path]:
+    """Write the secondary captures into a folder and return their paths, in their order."""
+    overlaid = Overlaid(origin.volume.volume(), [each.label_map() for each in labels], key_frames, window)
+    paths: list[Path] = []
+    for ds in make_secondary_captures(overlaid, sources=_headers(origin), provenance=origin.provenance):
+        paths.append(folder / f"sc-{len(paths) + 1:03d}.dcm")
+        ds.save_as(paths[-1], enforce_file_format=True)
+    return paths
+
+
+def _headers(origin: Origin) -> list[Dataset]:
+    return [read_header_dataset(path) for path in origin.sources]
 
 
 def write_rt_structure_set(
@@ -90,6 +173,15 @@ def write_key_slices(
         target.write_bytes(draw_key_slice(drawn, key_frame, label_maps=label_maps, window=window))
 
 
-def write_report(content: ReportContent, target: Path) -> None:
-    """Write the report as PDF."""
-    target.write_bytes(make_report_pdf(content))
+def write_reports(reported: Reported, header: Mapping[str, str], folder: Path) -> None:
+    """Write the report as PDF, as DICOM (of the instance that has this header), as FHIR and as HL7 v2."""
+    content = reported.content
+    pdf = make_report_pdf(content)
+    source = Dataset()
+    for keyword, value in header.items():
+        setattr(source, keyword, value)
+    encapsulated = make_encapsulated_pdf(pdf, title=content.title, source=source, provenance=content.provenance)
+    encapsulated.save_as(folder / REPORT_DICOM, enforce_file_format=True)
+    (folder / REPORT_PDF).write_bytes(pdf)
+    (folder / REPORT_FHIR).write_bytes(make_fhir_bundle(reported, pdf=pdf))
+    (folder / REPORT_HL7).write_bytes(make_oru_r01(reported))

@@ -6,12 +6,13 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from radbus_dicom.derived.archives import output_json
-from radbus_dicom.derived.key_slices import LUNG_WINDOW, Window
+from radbus_dicom.derived.key_slices import BRAIN_WINDOW, LUNG_WINDOW, Window
 from radbus_dicom.derived.provenance import Provenance
 from radbus_dicom.errors import OutputNotValid, SeriesNotUsable
 from radbus_dicom.geometry import PROJECTION_MODALITIES
@@ -24,11 +25,13 @@ from radbus_worker.adapters.shared_volumes import SharedLabels
 from radbus_worker.adapters.together import all_of
 from radbus_worker.adapters.volumes import LoadedVolume
 
-_SERIES_KINDS = frozenset({"seg", "npz", "sc_png"})
+_SERIES_KINDS = frozenset({"seg", "sr", "gsps", "sc", "npz", "sc_png"})
+_OF_THE_STUDY = frozenset({"seg", "sr", "gsps", "sc"})
 ARCHIVE_KINDS = frozenset({"rtstruct"})
 """What is made for an uploaded archive: its client reads no more, and a SEG cannot name UIDs that are none."""
 
-_LUNG = ("39607008", "SCT")
+_WINDOWS = {("39607008", "SCT"): LUNG_WINDOW, ("12738006", "SCT"): BRAIN_WINDOW}
+"""How CT is shown that has a segment of this kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +91,45 @@ class Renderer:
     def _drawings(
         self, loaded: LoadedVolume, output: MachineOutput, labels: Sequence[SharedLabels], wanted: Wanted
     ) -> Iterator[Drawing]:
-        if "seg" in wanted.kinds:
-            yield from (self._segmentation(loaded, each, wanted) for each in labels)
         if "rtstruct" in wanted.kinds and output.usable:
             yield self._structures(loaded, labels, wanted)
         if "npz" in wanted.kinds:
             yield from (self._npz(loaded, each, wanted.folder) for each in labels)
         if "sc_png" in wanted.kinds:
             yield self._key_slices(loaded, labels, output, wanted.folder)
+        if wanted.kinds & _OF_THE_STUDY:
+            yield from self._objects(loaded, output, labels, wanted)
 
-    def _segmentation(self, loaded: LoadedVolume, labels: SharedLabels, wanted: Wanted) -> Drawing:
-        file = RenderedFile("seg", wanted.folder / f"seg-{_name(labels)}.dcm", "application/dicom")
-        sources = list(loaded.plan.slots_by_path())
+    def _objects(
+        self, loaded: LoadedVolume, output: MachineOutput, labels: Sequence[SharedLabels], wanted: Wanted
+    ) -> Iterator[Drawing]:
+        """Give the DICOM objects that belong into the study."""
+        origin = pixel_work.Origin(tuple(loaded.plan.slots_by_path()), loaded.shared, wanted.provenance)
+        folder, seen = wanted.folder, (labels, output.key_frames, _window(output, loaded), origin)
+        if "seg" in wanted.kinds:
+            for each in labels:
+                write = partial(pixel_work.write_segmentation, each, origin)
+                yield self._one("seg", folder / f"seg-{_name(each)}.dcm", write)
+        if "sr" in wanted.kinds:
+            said = replace(output, label_maps=())  # their arrays are shared, not sent
+            yield self._one("sr", folder / "sr.dcm", partial(pixel_work.write_measurement_report, said, labels, origin))
+        if "gsps" in wanted.kinds and output.usable:
+            yield self._one("gsps", folder / "gsps.dcm", partial(pixel_work.write_presentation_state, *seen))
+        if "sc" in wanted.kinds and output.usable:
+            yield self._captures(partial(pixel_work.write_secondary_captures, *seen, folder))
+
+    def _one(self, kind: str, target: Path, write: Callable[[Path], bool]) -> Drawing:
+        """Draw one DICOM object, or none where there is nothing to draw."""
 
         async def draw() -> list[RenderedFile]:
-            made = await self.pool.run(
-                pixel_work.write_segmentation, labels, sources, loaded.shared, wanted.provenance, file.path
-            )
-            return [file] if made else []
+            made = await self.pool.run(write, target)
+            return [RenderedFile(kind, target, "application/dicom")] if made else []
+
+        return draw
+
+    def _captures(self, write: Callable[[], list[Path]]) -> Drawing:
+        async def draw() -> list[RenderedFile]:
+            return [RenderedFile("sc", path, "application/dicom") for path in await self.pool.run(write)]
 
         return draw
 
@@ -176,8 +200,10 @@ async def _shared(label_map: LabelMap) -> AsyncIterator[SharedLabels]:
 
 def _window(output: MachineOutput, loaded: LoadedVolume) -> Window | None:
     """Choose the window that shows what was labelled; None leaves the choice to the modality."""
-    kinds = {(segment.kind.value, segment.kind.scheme) for each in output.label_maps for segment in each.segments}
-    return LUNG_WINDOW if _LUNG in kinds and loaded.volume.modality == "CT" else None
+    if loaded.volume.modality != "CT":
+        return None
+    kinds = [(segment.kind.value, segment.kind.scheme) for each in output.label_maps for segment in each.segments]
+    return next((_WINDOWS[kind] for kind in kinds if kind in _WINDOWS), None)
 
 
 def _name(labels: SharedLabels) -> str:

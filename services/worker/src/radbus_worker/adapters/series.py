@@ -10,6 +10,7 @@ from typing import Any
 
 from radbus_contracts.errors import PermanentError
 from radbus_contracts.identity import record_id
+from radbus_dicom.derived.reported import SeriesFacts
 from radbus_storage.documents import Collection
 from radbus_storage.objects import ObjectStore
 
@@ -74,6 +75,18 @@ class SeriesStore:
         if found is None:
             raise SeriesMissingError(f"expected a record of the series {series_instance_uid}")
         return dict(found.get("elements", {}))
+
+    async def facts_of(self, institution: str, series_instance_uids: Sequence[str]) -> tuple[SeriesFacts, ...]:
+        """Read what reports say of series, in the given order; those without a record are left out."""
+        ids = [record_id(institution, uid) for uid in series_instance_uids]
+        wanted = {"series_instance_uid": 1, "modality": 1, "instance_count": 1}
+        found = {
+            each["_id"]: each for each in await self.series.find({"_id": {"$in": ids}}, limit=len(ids), only=wanted)
+        }
+        return tuple(
+            SeriesFacts(each["series_instance_uid"], each["modality"], each["instance_count"])
+            for each in (found[_id] for _id in ids if _id in found)
+        )
 
     async def download(self, instances: Sequence[StoredInstance], folder: Path, *, first: int = 0) -> list[Path]:
         """Fetch instances into a folder, some at a time; names are numbers from `first`, in the given order."""

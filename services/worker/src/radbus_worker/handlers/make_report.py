@@ -1,16 +1,18 @@
-"""Run the report machine: one page from the outcomes of the tasks that it needs."""
+"""Run the report machine: one page from the outcomes of the tasks that it needs, in the forms that others read."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from radbus_contracts.errors import PermanentError
 from radbus_dicom.derived.provenance import Provenance
 from radbus_dicom.derived.report_pdf import KeyImage, PatientFacts, ReportContent
+from radbus_dicom.derived.reported import Reported
 from radbus_machines.protocol import Progress
 from radbus_machines.types import Code, Finding, MachineOutput, Measurement
 
@@ -28,6 +30,27 @@ from radbus_worker.domain.results import Produced
 Document = Mapping[str, Any]
 
 _LOADED, _RENDERED = 0.3, 0.9
+_FORMS = (
+    ("pdf", pixel_work.REPORT_PDF, "application/pdf"),
+    ("encapsulated_pdf", pixel_work.REPORT_DICOM, "application/dicom"),
+    ("fhir", pixel_work.REPORT_FHIR, "application/fhir+json"),
+    ("hl7", pixel_work.REPORT_HL7, "application/hl7-v2"),
+)
+"""The kinds of files, their names, and what they hold."""
+_HEADER = (
+    "AccessionNumber",
+    "PatientBirthDate",
+    "PatientID",
+    "PatientName",
+    "PatientSex",
+    "ReferringPhysicianName",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyDate",
+    "StudyDescription",
+    "StudyID",
+    "StudyTime",
+)
 
 
 class NothingToReportError(PermanentError):
@@ -45,22 +68,25 @@ class MakeReport:
     scratch_dir: Path
 
     async def run(self, claim: Claim, progress: Progress) -> Produced:
-        """Make the PDF and store it."""
+        """Make the report in all its forms and store them."""
         with stage("load"):
             if not claim.order.series_instance_uids:
                 raise NothingToReportError("expected a series to report on; an archive has none")
             needed = await self._needed(claim)
-            elements = await self.series.elements_of(claim.institution, claim.order.series_instance_uids[0])
+            uids = claim.order.series_instance_uids
+            elements = await self.series.elements_of(claim.institution, uids[0])
+            facts = await self.series.facts_of(claim.institution, uids)
             images = [image for outcome in needed for image in await self._images(outcome)]
         progress(_LOADED)
         content = _content(claim, needed, elements, images)
         async with private_folder(self.scratch_dir) as folder:
-            file = RenderedFile("pdf", folder / "report.pdf", "application/pdf")
+            reported = Reported(content, claim.order.study_instance_uid, facts)
             with stage("render"):
-                await self.pool.run(pixel_work.write_report, content, file.path)
+                await self.pool.run(pixel_work.write_reports, reported, _header(claim, elements), folder)
             progress(_RENDERED)
             with stage("store"):
-                keys = await self.derived.store(claim, [file])
+                files = [RenderedFile(kind, folder / name, content_type) for kind, name, content_type in _FORMS]
+                keys = await self.derived.store(claim, files)
         return Produced(MachineOutput(summary=content.summary), files=keys)
 
     async def _needed(self, claim: Claim) -> list[dict[str, Any]]:
@@ -104,11 +130,21 @@ def _content(
     )
 
 
-def _patient(elements: Document) -> PatientFacts:
-    def text(keyword: str) -> str:
-        value = elements.get(keyword)
-        return "" if value is None else str(value)
+def _header(claim: Claim, elements: Document) -> dict[str, str]:
+    return {
+        **{keyword: _text(elements, keyword) for keyword in _HEADER},
+        "StudyInstanceUID": claim.order.study_instance_uid,
+        "SeriesInstanceUID": claim.order.series_instance_uids[0],
+    }
 
+
+def _text(elements: Document, keyword: str) -> str:
+    value = elements.get(keyword)
+    return "" if value is None else str(value)
+
+
+def _patient(elements: Document) -> PatientFacts:
+    text = partial(_text, elements)
     return PatientFacts(
         patient_name=text("PatientName"),
         patient_id=text("PatientID"),

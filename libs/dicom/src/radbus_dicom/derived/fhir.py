@@ -1,0 +1,198 @@
+"""Make FHIR of a report: a Bundle (R4B) of Patient, ImagingStudy, Device, Observations and DiagnosticReport."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from fhir.resources.R4B.bundle import Bundle
+from radbus_contracts.notice import RESEARCH_USE_ONLY
+from radbus_machines.types import Finding, Measurement
+
+from radbus_dicom.derived.provenance import MANUFACTURER
+from radbus_dicom.derived.reported import LOINC_DIAGNOSTIC_IMAGING, PRESENCE, Reported, code_of
+
+Resource = Mapping[str, Any]
+
+_SYSTEMS: Final = {
+    "SCT": "http://snomed.info/sct",
+    "LN": "http://loinc.org",
+    "DCM": "http://dicom.nema.org/resources/ontology/DCM",
+    "RADLEX": "http://radlex.org",
+    "UCUM": "http://unitsofmeasure.org",
+}
+_UID_SYSTEM: Final = "urn:dicom:uid"
+_GENDERS: Final = {"M": "male", "F": "female", "O": "other"}
+_RADIOLOGY: Final = {"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "RAD", "display": "Radiology"}
+_IMAGING: Final = {
+    "system": "http://terminology.hl7.org/CodeSystem/observation-category",
+    "code": "imaging",
+    "display": "Imaging",
+}
+
+
+def make_fhir_bundle(reported: Reported, *, pdf: bytes | None = None) -> bytes:
+    """Return the Bundle as JSON; `pdf` goes into the report as its presented form. The same bytes each time."""
+    observations = [*_observations(reported)]
+    resources = [_patient(reported), _study(reported), _device(reported), *observations]
+    resources.append(_report(reported, observations, pdf))
+    bundle = {
+        "resourceType": "Bundle",
+        "id": reported.resource_id("bundle"),
+        "type": "collection",
+        "timestamp": reported.content.provenance.made_at.isoformat(),
+        "entry": [{"fullUrl": f"urn:uuid:{each['id']}", "resource": each} for each in resources],
+    }
+    # Read by the library's model, which refuses what is not FHIR.
+    return bytes(Bundle.model_validate(bundle).model_dump_json(exclude_none=True).encode())
+
+
+def _patient(reported: Reported) -> Resource:
+    facts = reported.content.patient
+    family, given, middle, prefix, suffix, *_ = [*facts.patient_name.split("=")[0].split("^"), "", "", "", "", ""][:6]
+    name = {
+        "family": family.strip() or None,
+        "given": [each.strip() for each in (given, middle) if each.strip()] or None,
+        "prefix": [prefix.strip()] if prefix.strip() else None,
+        "suffix": [suffix.strip()] if suffix.strip() else None,
+    }
+    born = facts.patient_birth_date
+    return _without_nothing(
+        {
+            "resourceType": "Patient",
+            "id": reported.resource_id("patient"),
+            "identifier": [{"value": facts.patient_id}] if facts.patient_id.strip() else None,
+            "name": [_without_nothing(name)] if any(name.values()) else None,
+            "gender": _GENDERS.get(facts.patient_sex),
+            "birthDate": _date(born),
+        }
+    )
+
+
+def _study(reported: Reported) -> Resource:
+    facts = reported.content.patient
+    accession = {"type": _concept("ACSN", "http://terminology.hl7.org/CodeSystem/v2-0203", "Accession ID")}
+    identifiers: list[Mapping[str, Any]] = [{"system": _UID_SYSTEM, "value": f"urn:oid:{reported.study_instance_uid}"}]
+    if facts.accession_number.strip():
+        identifiers.append({**accession, "value": facts.accession_number})
+    return _without_nothing(
+        {
+            "resourceType": "ImagingStudy",
+            "id": reported.resource_id("study"),
+            "identifier": identifiers,
+            "status": "available",
+            "subject": _reference(reported, "patient"),
+            "started": _date(facts.study_date),
+            "description": facts.study_description.strip() or None,
+            "numberOfSeries": len(reported.series),
+            "series": [
+                {
+                    "uid": each.series_instance_uid,
+                    "modality": {"system": _SYSTEMS["DCM"], "code": each.modality},
+                    "numberOfInstances": each.instance_count,
+                }
+                for each in reported.series
+            ],
+        }
+    )
+
+
+def _device(reported: Reported) -> Resource:
+    provenance = reported.content.provenance
+    return {
+        "resourceType": "Device",
+        "id": reported.resource_id("device"),
+        "manufacturer": MANUFACTURER,
+        "deviceName": [{"name": provenance.machine, "type": "model-name"}],
+        "version": [{"value": provenance.machine_version}],
+        "note": [{"text": RESEARCH_USE_ONLY}],
+    }
+
+
+def _observations(reported: Reported) -> Iterator[Resource]:
+    for measurement in reported.content.measurements:
+        yield {**_observed(reported, f"measurement/{measurement.name}"), **_measured(measurement)}
+    for finding in reported.content.findings:
+        yield {**_observed(reported, f"finding/{finding.name}"), **_found(finding)}
+
+
+def _observed(reported: Reported, name: str) -> Resource:
+    return {
+        "resourceType": "Observation",
+        "id": reported.resource_id(name),
+        "status": "preliminary",
+        "category": [{"coding": [_IMAGING]}],
+        "subject": _reference(reported, "patient"),
+        "derivedFrom": [_reference(reported, "study")],
+        "device": _reference(reported, "device"),
+        "issued": reported.content.provenance.made_at.isoformat(),
+    }
+
+
+def _measured(measurement: Measurement) -> Resource:
+    concept = measurement.concept
+    return {
+        "code": {**_concept(concept.value, _system(concept.scheme), concept.meaning), "text": measurement.title},
+        "valueQuantity": {
+            "value": measurement.value,
+            "unit": measurement.unit,
+            "system": _SYSTEMS["UCUM"],
+            "code": measurement.unit,
+        },
+        "note": [{"text": f"{measurement.definition} {RESEARCH_USE_ONLY}"}],
+    }
+
+
+def _found(finding: Finding) -> Resource:
+    value, scheme, meaning = code_of(finding)
+    code, words = PRESENCE[finding.present]
+    return {
+        "code": _concept(value, _system(scheme), meaning),
+        "valueCodeableConcept": _concept(code, _SYSTEMS["SCT"], words),
+        "note": [{"text": f"{finding.text} {RESEARCH_USE_ONLY}"}],
+    }
+
+
+def _report(reported: Reported, observations: list[Resource], pdf: bytes | None) -> Resource:
+    content = reported.content
+    code, words = LOINC_DIAGNOSTIC_IMAGING
+    form = None
+    if pdf is not None:
+        data = base64.b64encode(pdf).decode()
+        form = [{"contentType": "application/pdf", "data": data, "title": content.title}]
+    return _without_nothing(
+        {
+            "resourceType": "DiagnosticReport",
+            "id": reported.resource_id("report"),
+            "status": "preliminary",
+            "category": [{"coding": [_RADIOLOGY]}],
+            "code": {**_concept(code, _SYSTEMS["LN"], words), "text": content.title},
+            "subject": _reference(reported, "patient"),
+            "issued": content.provenance.made_at.isoformat(),
+            "result": [{"reference": f"urn:uuid:{each['id']}"} for each in observations] or None,
+            "imagingStudy": [_reference(reported, "study")],
+            "conclusion": " ".join((RESEARCH_USE_ONLY, content.summary, *content.limits)).strip(),
+            "presentedForm": form,
+        }
+    )
+
+
+def _reference(reported: Reported, kind: str) -> Resource:
+    return {"reference": f"urn:uuid:{reported.resource_id(kind)}"}
+
+
+def _concept(code: str, system: str, display: str) -> Resource:
+    return {"coding": [{"system": system, "code": code, "display": display}]}
+
+
+def _system(scheme: str) -> str:
+    return _SYSTEMS.get(scheme, f"urn:radbus:coding-scheme:{scheme}")
+
+
+def _date(text: str) -> str | None:
+    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdecimal() else None
+
+
+def _without_nothing(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}

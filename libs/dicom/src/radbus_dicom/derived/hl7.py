@@ -1,0 +1,122 @@
+"""Make HL7 v2 of a report: one ORU^R01 (2.5.1) with an OBX for each measurement, finding and sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hl7apy.core import Message
+from hl7apy.validation import Validator
+from radbus_contracts.notice import RESEARCH_USE_ONLY
+from radbus_machines.types import Measurement
+
+from radbus_dicom.derived.provenance import MANUFACTURER
+from radbus_dicom.derived.reported import LOINC_DIAGNOSTIC_IMAGING, PRESENCE, Reported, code_of
+
+VERSION: Final = "2.5.1"
+_CODE_SYSTEMS: Final = {"SCT": "SCT", "LN": "LN", "DCM": "DCM", "RADLEX": "RADLEX"}
+_PRELIMINARY: Final = "P"
+_ESCAPES: Final = str.maketrans(
+    {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\", "\n": " ", "\r": " "}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """The fields of an OBX that differ, each in ER7 already."""
+
+    kind: str
+    code: str
+    value: str
+    unit: str = ""
+
+
+def make_oru_r01(reported: Reported) -> bytes:
+    """Return the message in ER7 and UTF-8, its segments ended by carriage returns. The same bytes each time.
+
+    Sending facility and receiver are left to the interface engine that passes it on.
+    """
+    message = Message("ORU_R01", version=VERSION)
+    _head(message, reported)
+    result = message.add_group("ORU_R01_PATIENT_RESULT")
+    _identify(result.add_group("ORU_R01_PATIENT"), reported)
+    order = result.add_group("ORU_R01_ORDER_OBSERVATION")
+    _request(order, reported)
+    for number, each in enumerate(_results(reported), start=1):
+        _observe(order.add_group("ORU_R01_OBSERVATION"), number, each)
+    Validator.validate(message)
+    return bytes(message.to_er7().encode())
+
+
+def _head(message: Any, reported: Reported) -> None:
+    segment = message.msh
+    segment.msh_3 = MANUFACTURER
+    segment.msh_7 = _moment(reported)
+    segment.msh_9 = "ORU^R01^ORU_R01"
+    segment.msh_10 = reported.resource_id("oru")[:20]
+    segment.msh_11 = "P"
+    segment.msh_18 = "UNICODE UTF-8"
+
+
+def _identify(group: Any, reported: Reported) -> None:
+    facts = reported.content.patient
+    group.pid.pid_3 = _escaped(facts.patient_id)
+    # The components of a person name come in the same order in both standards but for prefix and suffix.
+    family, given, middle, prefix, suffix = [*facts.patient_name.split("=")[0].split("^"), "", "", "", ""][:5]
+    group.pid.pid_5 = "^".join(_escaped(each.strip()) for each in (family, given, middle, suffix, prefix)).rstrip("^")
+    group.pid.pid_7 = facts.patient_birth_date if facts.patient_birth_date.isdecimal() else ""
+    group.pid.pid_8 = facts.patient_sex if facts.patient_sex in {"M", "F", "O"} else "U"
+
+
+def _request(order: Any, reported: Reported) -> None:
+    facts = reported.content.patient
+    code, words = LOINC_DIAGNOSTIC_IMAGING
+    order.obr.obr_1 = "1"
+    order.obr.obr_3 = _escaped(facts.accession_number)
+    order.obr.obr_4 = f"{code}^{words}^LN"
+    order.obr.obr_7 = facts.study_date if facts.study_date.isdecimal() else ""
+    order.obr.obr_22 = _moment(reported)
+    order.obr.obr_25 = _PRELIMINARY
+
+
+def _results(reported: Reported) -> Iterator[_Result]:
+    content = reported.content
+    yield _Result("TX", "59776-5^Procedure findings^LN", _escaped(content.summary))
+    for measurement in content.measurements:
+        yield _measured(measurement)
+    for finding in content.findings:
+        value, scheme, meaning = code_of(finding)
+        present, words = PRESENCE[finding.present]
+        code = f"{_escaped(value)}^{_escaped(meaning)}^{_system(scheme)}"
+        yield _Result("CWE", code, f"{present}^{words}^SCT^^^^^^{_escaped(finding.text)}")
+    for sentence in (*content.limits, RESEARCH_USE_ONLY):
+        yield _Result("TX", "48767-8^Annotation comment^LN", _escaped(sentence))
+    yield _Result("TX", "110180^Study Instance UID^DCM", reported.study_instance_uid)
+
+
+def _measured(measurement: Measurement) -> _Result:
+    concept = measurement.concept
+    code = f"{_escaped(concept.value)}^{_escaped(measurement.title)}^{_system(concept.scheme)}"
+    return _Result("NM", code, f"{measurement.value:.6g}", f"{_escaped(measurement.unit)}^^UCUM")
+
+
+def _observe(group: Any, number: int, result: _Result) -> None:
+    segment = group.obx
+    segment.obx_1, segment.obx_2, segment.obx_3 = str(number), result.kind, result.code
+    if result.kind == "NM":
+        segment.obx_6 = result.unit
+    segment.obx_5 = result.value
+    segment.obx_11 = _PRELIMINARY
+
+
+def _moment(reported: Reported) -> str:
+    return reported.content.provenance.made_at.strftime("%Y%m%d%H%M%S%z")
+
+
+def _system(scheme: str) -> str:
+    return _CODE_SYSTEMS.get(scheme, "L")
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_ESCAPES)

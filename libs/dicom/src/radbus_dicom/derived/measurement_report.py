@@ -1,0 +1,197 @@
+"""Make a DICOM SR from a machine's output: TID 1500 Measurement Report (PS3.16), encoded as IHE AIR asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import highdicom as hd
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code as PydicomCode
+from radbus_contracts.notice import RESEARCH_USE_ONLY
+from radbus_machines.types import Code, Finding, Frame, LabelMap, MachineOutput, Measurement, Segment
+
+from radbus_dicom.derived.coding import OWN_SCHEME, coded, unit
+from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
+from radbus_dicom.derived.sources import sources_for_highdicom
+from radbus_dicom.derived.stamping import stamp
+from radbus_dicom.errors import OutputNotValid
+from radbus_dicom.identity import derived_uid, series_uid
+from radbus_dicom.quiet import silence_pydicom
+
+silence_pydicom()
+
+SERIES_NUMBER: Final = 9200
+_PROCEDURES: Final = {
+    "CT": PydicomCode("77477000", "SCT", "Computed tomography"),
+    "MR": PydicomCode("113091000", "SCT", "Magnetic resonance imaging"),
+}
+_RADIOGRAPHY: Final = PydicomCode("168537006", "SCT", "Plain radiography")
+_INDETERMINATE: Final = PydicomCode("82334004", "SCT", "Indeterminate")
+_COMMENT: Final = PydicomCode("121106", "DCM", "Comment")
+_CONCLUSION: Final = PydicomCode("121077", "DCM", "Conclusion")
+_CODE_CHARACTERS: Final = 16
+_TEXT_CHARACTERS: Final = 1024  # UT holds more; viewers do not
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentationReference:
+    """A SEG that was made of the same output, by which measurements name what they measure."""
+
+    label_map: LabelMap
+    segmentation: Dataset
+
+    def number_of(self, segment: int) -> int | None:
+        """Return the segment's number within the SEG, or None where the label map has no such segment."""
+        numbers = sorted(each.number for each in self.label_map.segments)
+        return numbers.index(segment) + 1 if segment in numbers else None
+
+
+def make_measurement_report(
+    output: MachineOutput,
+    *,
+    sources: Sequence[Dataset],
+    frames: Sequence[Frame],
+    segmentations: Sequence[SegmentationReference],
+    provenance: Provenance,
+) -> Dataset:
+    """Return the report: each measurement under the segment it measures, each finding present, absent or indeterminate.
+
+    `sources` are the headers of the source instances, in any order; `frames` are the volume's.
+
+    Raises:
+        OutputNotValid: The source of a frame is absent.
+    """
+    if not sources:
+        raise OutputNotValid("expected the headers of the source instances")
+    evidence = sources_for_highdicom(sources, frames)
+    write = _Writer(evidence[0], segmentations, provenance)
+    report = hd.sr.MeasurementReport(
+        observation_context=write.context(),
+        procedure_reported=_PROCEDURES.get(str(evidence[0].get("Modality")), _RADIOGRAPHY),
+        imaging_measurements=[*write.groups(output)] or None,
+        title=codes.DCM.ImagingMeasurementReport,
+    )
+    root = report[0]
+    root.ContentSequence.extend(_sentences(output))
+    sr = hd.sr.Comprehensive3DSR(
+        evidence=[*evidence, *(each.segmentation for each in segmentations)],
+        content=root,
+        series_instance_uid=series_uid(provenance.job_id, "sr"),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=derived_uid(provenance.job_id, f"sr/{provenance.machine}"),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+    )
+    sr.ManufacturerModelName, sr.SoftwareVersions = provenance.machine, provenance.machine_version
+    return stamp(sr, title=f"{provenance.use_case} measurements", source=evidence[0], provenance=provenance)
+
+
+def _sentences(output: MachineOutput) -> Iterator[hd.sr.TextContentItem]:
+    """Give the summary and, as comments, the limits: TID 1500 may be extended."""
+    texts = [(_CONCLUSION, output.summary), (_COMMENT, RESEARCH_USE_ONLY)]
+    for name, text in [*texts, *((_COMMENT, each) for each in output.limits)]:
+        if text:
+            yield hd.sr.TextContentItem(
+                name=name, value=text[:_TEXT_CHARACTERS], relationship_type=hd.sr.RelationshipTypeValues.CONTAINS
+            )
+
+
+class _Writer:
+    """Makes the parts of one report, with UIDs that are the same each time."""
+
+    def __init__(self, source: Dataset, segmentations: Sequence[SegmentationReference], provenance: Provenance) -> None:
+        self._source = source
+        self._segmentations = segmentations
+        self._provenance = provenance
+        self._algorithm = hd.sr.AlgorithmIdentification(provenance.machine, provenance.machine_version)
+
+    def context(self) -> hd.sr.ObservationContext:
+        device = hd.sr.DeviceObserverIdentifyingAttributes(
+            uid=derived_uid(self._provenance.machine, self._provenance.machine_version),
+            name=self._provenance.machine,
+            manufacturer_name=MANUFACTURER,
+            model_name=f"{self._provenance.machine} {self._provenance.machine_version}",
+        )
+        observer = hd.sr.ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
+        return hd.sr.ObservationContext(observer_device_context=observer)
+
+    def groups(
+        self, output: MachineOutput
+    ) -> Iterator[
+        hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations | hd.sr.MeasurementsAndQualitativeEvaluations
+    ]:
+        placed: dict[int, tuple[SegmentationReference, Segment, int]] = {}
+        for measurement in output.measurements:
+            number = measurement.segment
+            if number is not None and number not in placed and (found := self._place(number)):
+                placed[number] = found
+        for number, (reference, segment, in_seg) in placed.items():
+            of_segment = [each for each in output.measurements if each.segment == number]
+            yield self._of_segment(reference, segment, in_seg, of_segment)
+        others = [each for each in output.measurements if each.segment is None or each.segment not in placed]
+        if others or output.findings:
+            yield self._of_images(others, output.findings)
+
+    def _place(self, number: int) -> tuple[SegmentationReference, Segment, int] | None:
+        for reference in self._segmentations:
+            in_seg = reference.number_of(number)
+            if in_seg is not None:
+                segment = next(each for each in reference.label_map.segments if each.number == number)
+                return reference, segment, in_seg
+        return None
+
+    def _of_segment(
+        self, reference: SegmentationReference, segment: Segment, in_seg: int, measurements: Sequence[Measurement]
+    ) -> hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations:
+        laterality = coded(segment.laterality) if segment.laterality else None
+        seg = reference.segmentation
+        return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+            tracking_identifier=self._tracking(f"{reference.label_map.name}/{segment.number}", segment.name),
+            referenced_segment=hd.sr.ReferencedSegment(
+                sop_class_uid=seg.SOPClassUID,
+                sop_instance_uid=seg.SOPInstanceUID,
+                segment_number=in_seg,
+                source_series=hd.sr.SourceSeriesForSegmentation(self._source.SeriesInstanceUID),
+            ),
+            finding_type=coded(segment.kind),
+            algorithm_id=self._algorithm,
+            finding_sites=[hd.sr.FindingSite(coded(segment.kind), laterality=laterality)],
+            measurements=[_measured(each) for each in measurements],
+        )
+
+    def _of_images(
+        self, measurements: Sequence[Measurement], findings: Sequence[Finding]
+    ) -> hd.sr.MeasurementsAndQualitativeEvaluations:
+        return hd.sr.MeasurementsAndQualitativeEvaluations(
+            tracking_identifier=self._tracking("images", "Images as a whole"),
+            algorithm_id=self._algorithm,
+            measurements=[_measured(each) for each in measurements] or None,
+            qualitative_evaluations=[_evaluated(each) for each in findings] or None,
+        )
+
+    def _tracking(self, name: str, words: str) -> hd.sr.TrackingIdentifier:
+        return hd.sr.TrackingIdentifier(
+            uid=derived_uid(self._provenance.job_id, f"sr/{self._provenance.machine}/{name}"), identifier=words
+        )
+
+
+def _measured(measurement: Measurement) -> hd.sr.Measurement:
+    return hd.sr.Measurement(
+        name=coded(measurement.concept), value=float(measurement.value), unit=unit(measurement.unit)
+    )
+
+
+def _evaluated(finding: Finding) -> hd.sr.QualitativeEvaluation:
+    answers: Mapping[bool | None, PydicomCode] = {
+        True: codes.SCT.Present,
+        False: codes.SCT.Absent,
+        None: _INDETERMINATE,
+    }
+    own = Code(finding.name[:_CODE_CHARACTERS], OWN_SCHEME, finding.name[:64])
+    return hd.sr.QualitativeEvaluation(name=coded(finding.code or own), value=answers[finding.present])

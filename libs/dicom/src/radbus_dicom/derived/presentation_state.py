@@ -1,0 +1,175 @@
+"""Make a Grayscale Softcopy Presentation State (PS3.3 A.33.1): outlines and text over the source frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import highdicom as hd
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.uid import ImplicitVRLittleEndian
+from radbus_contracts.notice import RESEARCH_USE_ONLY
+from radbus_machines.types import Frame, KeyFrame, LabelMap, Segment
+
+from radbus_dicom.derived.contours import Polygon, trace
+from radbus_dicom.derived.key_slices import Window
+from radbus_dicom.derived.labels import check_labels
+from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
+from radbus_dicom.derived.sources import sources_for_highdicom
+from radbus_dicom.derived.stamping import LONG_STRING_CHARACTERS, stamp
+from radbus_dicom.errors import OutputNotValid
+from radbus_dicom.identity import derived_uid, series_uid
+from radbus_dicom.quiet import silence_pydicom
+
+silence_pydicom()
+
+SERIES_NUMBER: Final = 9300
+_CODE_STRING_CHARACTERS: Final = 16
+_TOP: Final = (0.0, 0.0, 1.0, 0.05)
+"""Where key frames' titles stand, and below where the notice does, as parts of the display (PS3.3 C.10.5)."""
+_BOTTOM: Final = (0.0, 0.95, 1.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What is drawn over the frames of one volume."""
+
+    label_maps: Sequence[LabelMap]
+    key_frames: Sequence[KeyFrame]
+    frames: Sequence[Frame]
+    window: Window | None = None
+
+
+def make_presentation_state(drawn: Drawn, *, sources: Sequence[Dataset], provenance: Provenance) -> Dataset | None:
+    """Return the presentation state; to be written as implicit VR little endian, for outlines may be long.
+
+    None where one state cannot show all instances: their values are rescaled differently, and it can hold one way only.
+    `sources` are the headers of the source instances, in any order.
+
+    Raises:
+        OutputNotValid: The labels do not match the frames or the segments, or the source of a frame is absent.
+    """
+    if not sources:
+        raise OutputNotValid("expected the headers of the source instances")
+    for label_map in drawn.label_maps:
+        check_labels(label_map, frames=len(drawn.frames))
+    images = sources_for_highdicom(sources, drawn.frames)
+    draw = _Draughtsman(images, drawn)
+    if len({_rescaling(image) for image in images}) > 1:
+        return None
+    state = hd.pr.GrayscaleSoftcopyPresentationState(
+        referenced_images=images,
+        series_instance_uid=series_uid(provenance.job_id, "pr"),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=derived_uid(provenance.job_id, f"pr/{provenance.machine}"),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=provenance.machine,
+        software_versions=provenance.machine_version,
+        device_serial_number=(provenance.weights_sha256 or provenance.job_id)[:LONG_STRING_CHARACTERS],
+        content_label=_code_string(provenance.use_case),
+        content_description=RESEARCH_USE_ONLY,
+        content_creator_name=f"{provenance.machine}^{MANUFACTURER}",
+        graphic_layers=draw.layers or None,
+        graphic_annotations=[*draw.annotations()],
+        voi_lut_transformations=_windowed(drawn.window),
+        transfer_syntax_uid=ImplicitVRLittleEndian,
+    )
+    state.Laterality = ""  # type 2C: nobody says that what is shown has only one side
+    return stamp(state, title=f"{provenance.use_case} outlines", source=images[0], provenance=provenance)
+
+
+def _rescaling(image: Dataset) -> tuple[object, object]:
+    return image.get("RescaleSlope"), image.get("RescaleIntercept")
+
+
+def _windowed(window: Window | None) -> list[hd.pr.SoftcopyVOILUTTransformation] | None:
+    if window is None:
+        return None
+    return [hd.pr.SoftcopyVOILUTTransformation(window_center=window.centre, window_width=window.width)]
+
+
+def _code_string(text: str) -> str:
+    return "".join(c if c.isascii() and c.isalnum() else "_" for c in text).upper()[:_CODE_STRING_CHARACTERS]
+
+
+class _Draughtsman:
+    """Draws on the frames: a layer for each segment, in its colour, and one for the words."""
+
+    def __init__(self, images: Sequence[Dataset], drawn: Drawn) -> None:
+        self._images = {str(image.SOPInstanceUID): image for image in images}
+        self._drawn = drawn
+        self._segments = [(each, segment) for each in drawn.label_maps for segment in each.segments]
+        self._outlines = [
+            hd.pr.GraphicLayer(
+                layer_name=f"{_code_string(segment.name)[:12]}_{number}",
+                order=number,
+                description=segment.name[:LONG_STRING_CHARACTERS],
+                display_color=hd.color.CIELabColor.from_rgb(*segment.colour),
+            )
+            for number, (_, segment) in enumerate(self._segments, start=1)
+        ]
+        self._words = hd.pr.GraphicLayer(layer_name="WORDS", order=len(self._segments) + 1)
+
+    @property
+    def layers(self) -> list[hd.pr.GraphicLayer]:
+        return [*self._outlines, self._words]
+
+    def annotations(self) -> Iterator[hd.pr.GraphicAnnotation]:
+        yield self._annotation_of_all()
+        for key_frame in self._drawn.key_frames:
+            frame = self._drawn.frames[key_frame.frame]
+            yield self._annotation(frame, self._words, texts=[_words(key_frame.title, _TOP)])
+        for layer, (label_map, segment) in zip(self._outlines, self._segments, strict=True):
+            yield from self._outlined(layer, label_map, segment)
+
+    def _outlined(
+        self, layer: hd.pr.GraphicLayer, label_map: LabelMap, segment: Segment
+    ) -> Iterator[hd.pr.GraphicAnnotation]:
+        for frame, plane in zip(self._drawn.frames, label_map.labels, strict=True):
+            polygons = trace(plane == segment.number)
+            if polygons:
+                yield self._annotation(frame, layer, graphics=[_polyline(polygon) for polygon in polygons])
+
+    def _annotation_of_all(self) -> hd.pr.GraphicAnnotation:
+        return hd.pr.GraphicAnnotation(
+            referenced_images=list(self._images.values()),
+            graphic_layer=self._words,
+            text_objects=[_words(RESEARCH_USE_ONLY, _BOTTOM)],
+        )
+
+    def _annotation(
+        self,
+        frame: Frame,
+        layer: hd.pr.GraphicLayer,
+        *,
+        graphics: Sequence[hd.pr.GraphicObject] = (),
+        texts: Sequence[hd.pr.TextObject] = (),
+    ) -> hd.pr.GraphicAnnotation:
+        image = self._images[frame.sop_instance_uid]
+        return hd.pr.GraphicAnnotation(
+            referenced_images=[image],
+            graphic_layer=layer,
+            referenced_frame_number=frame.frame_number if int(image.get("NumberOfFrames") or 1) > 1 else None,
+            graphic_objects=list(graphics) or None,
+            text_objects=list(texts) or None,
+        )
+
+
+def _polyline(polygon: Polygon) -> hd.pr.GraphicObject:
+    """Close a polygon, in columns and rows from the outer corner of the first pixel (PS3.3 C.10.5.1.2)."""
+    closed = np.concatenate([polygon, polygon[:1]])[:, ::-1] + 0.5
+    return hd.pr.GraphicObject(
+        graphic_type=hd.pr.GraphicTypeValues.POLYLINE, graphic_data=closed, units=hd.pr.AnnotationUnitsValues.PIXEL
+    )
+
+
+def _words(text: str, box: tuple[float, float, float, float]) -> hd.pr.TextObject:
+    return hd.pr.TextObject(
+        text_value=text,
+        units=hd.pr.AnnotationUnitsValues.DISPLAY,
+        bounding_box=box,
+        text_justification=hd.pr.TextJustificationValues.LEFT,
+    )

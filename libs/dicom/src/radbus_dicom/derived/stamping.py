@@ -1,0 +1,28 @@
+"""What every object that highdicom makes gets in the end: the same bytes each time, and the words it must carry."""
+
+from __future__ import annotations
+
+from pydicom.dataset import Dataset
+
+from radbus_dicom.derived.provenance import Provenance
+
+LONG_STRING_CHARACTERS = 64
+_NOTICE = " (research use only)"
+
+
+def stamp(ds: Dataset, *, title: str, source: Dataset, provenance: Provenance) -> Dataset:
+    """Describe the series, and replace what highdicom takes from the clock by the job's own time.
+
+    Its text is written with the character set of `source`, or UTF-8 where that has none.
+    """
+    ds.SeriesDescription = title[: LONG_STRING_CHARACTERS - len(_NOTICE)] + _NOTICE
+    ds.SpecificCharacterSet = source.get("SpecificCharacterSet") or "ISO_IR 192"
+    date, time = provenance.made_at.strftime("%Y%m%d"), provenance.made_at.strftime("%H%M%S")
+    for moment in ("InstanceCreation", "Content", "Series", "PresentationCreation"):
+        if f"{moment}Date" in ds or moment in ("InstanceCreation", "Series"):
+            setattr(ds, f"{moment}Date", date)
+            setattr(ds, f"{moment}Time", time)
+    for equipment in ds.get("ContributingEquipmentSequence") or []:
+        if equipment.get("ManufacturerModelName") == "highdicom":
+            equipment.ContributionDateTime = date + time
+    return ds

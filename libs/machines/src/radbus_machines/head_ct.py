@@ -1,0 +1,256 @@
+"""The machine `head-ct`: hyperdense lesions, their volumes and sides, and the midline's shift from a head CT."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from radbus_contracts.errors import PermanentError
+
+from radbus_machines.ct import has_contrast, hounsfield, sharp_kernel
+from radbus_machines.manifest import MachineManifest
+from radbus_machines.patient_axes import PatientAxes
+from radbus_machines.protocol import Array, Model, Progress
+from radbus_machines.types import Code, Finding, KeyFrame, LabelMap, MachineOutput, Measurement, Segment, Value, Volume
+
+BRAIN, LESION = 1, 2
+SHIFT_MM = 5.0
+
+_UNUSABLE = frozenset({"not_a_head", "too_few_slices"})
+_NO_DENSITY = frozenset({"contrast", "metal", "noise_or_sharp_kernel"})
+_LISTED = 5
+_SHOWN = 4
+_SEGMENTS = (
+    Segment(
+        BRAIN,
+        "Brain and fluid around it",
+        Code("123037004", "SCT", "Anatomical Structure"),
+        Code("12738006", "SCT", "Brain"),
+        (92, 150, 200),
+    ),
+    Segment(
+        LESION,
+        "Hyperdense lesion",
+        Code("49755003", "SCT", "Morphologically Abnormal Structure"),
+        Code("52988006", "SCT", "Lesion"),
+        (235, 64, 52),
+    ),
+)
+_HEMORRHAGE = Code("1386000", "SCT", "Intracranial hemorrhage")
+_SHIFT = Code("MIDLINE-SHIFT", "99RADBUS", "Shift of the midline of the brain")
+_VOLUME = Code("118565006", "SCT", "Volume")
+_LENGTH = Code("410668003", "SCT", "Length")
+_LESION_WORDS = (
+    "Voxels of 50 to 90 HU in connected parts of at least 0.5 mL inside the skull, more than 2.5 mm from bone, without "
+    "calcifications, sheets (falx, tentorium) and the venous sinus; clotted blood lies in this range (Parizel 2001)."
+)
+_SHIFT_WORDS = (
+    "Distance of the middle between the lateral ventricles from the plane between the halves of the skull, where it is "
+    "largest; from 5 mm on guidelines take it into account (Bullock 2006)."
+)
+_BRAIN_WORDS = "Voxels inside the skull below 150 HU, fluid included."
+
+
+class HeadCtError(PermanentError):
+    """The model gave a result that is not the JSON that was agreed on."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lesion:
+    volume_ml: float
+    side: str
+    plane: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What the model found; None where it could not be judged. Planes count from below."""
+
+    lesions: tuple[_Lesion, ...] | None
+    shift_left_mm: float | None
+    shift_plane: int | None
+    remarks: Mapping[str, str]
+
+
+class HeadCt:
+    """Look for fresh blood and a shift of the midline on a head CT without contrast."""
+
+    def __init__(self, manifest: MachineManifest) -> None:
+        self._manifest = manifest
+
+    async def infer(self, volume: Volume, model: Model, progress: Progress) -> MachineOutput:
+        """Find lesions and the midline with the model; say so when the images do not allow it.
+
+        Raises:
+            HeadCtError: The model's result cannot be read.
+        """
+        if volume.modality != "CT" or volume.voxels.ndim != 3:
+            return _unusable({"not_a_head": "The series is not a CT volume."})
+        axes = PatientAxes.of(volume.geometry.direction)
+        voxels = await asyncio.to_thread(lambda: np.ascontiguousarray(axes.turned(hounsfield(volume.voxels))))
+        progress(0.05)
+        spacing = np.array(axes.spacing(volume.geometry.spacing_mm), np.float32)
+        inputs: dict[str, Array] = {"VOLUME": voxels, "SPACING_MM": spacing}
+        shapes = {"LABELS": (voxels.shape, np.dtype(np.uint8)), "RESULT": ((1,), np.dtype(object))}
+        outputs = await model.infer(inputs, shapes)
+        progress(0.9)
+        result = _read(outputs["RESULT"][0], volume.attributes)
+        if _UNUSABLE & result.remarks.keys():
+            return _unusable(result.remarks)
+        labels = await asyncio.to_thread(lambda: np.ascontiguousarray(axes.turned_back(outputs["LABELS"])))
+        progress(1.0)
+        return _output(volume, labels, result, axes)
+
+
+def _read(content: object, attributes: Mapping[str, object]) -> _Result:
+    if not isinstance(content, (bytes, str)):
+        raise HeadCtError(f"RESULT: expected JSON text, got {type(content).__name__}")
+    try:
+        told = json.loads(content)
+        remarks = {str(each["code"]): str(each["text"]) for each in told["remarks"]} | _header_remarks(attributes)
+        lesions = told["lesions"]
+        if lesions is not None:
+            lesions = tuple(_Lesion(float(e["volume_ml"]), str(e["side"]), int(e["plane"])) for e in lesions)
+        shift, plane = told["shift_left_mm"], told["shift_plane"]
+        return _Result(
+            None if _NO_DENSITY & remarks.keys() else lesions,
+            None if shift is None else float(shift),
+            None if plane is None else int(plane),
+            remarks,
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise HeadCtError('RESULT: expected JSON with "lesions", "shift_left_mm", "shift_plane", "remarks"') from error
+
+
+def _header_remarks(attributes: Mapping[str, object]) -> dict[str, str]:
+    remarks = {}
+    if has_contrast(attributes):
+        remarks["contrast"] = "The header names a contrast agent, which hides fresh blood."
+    if kernel := sharp_kernel(attributes):
+        remarks["noise_or_sharp_kernel"] = f"The reconstruction kernel {kernel!r} is sharp; its noise hides blood."
+    return remarks
+
+
+def _unusable(remarks: Mapping[str, str]) -> MachineOutput:
+    text = " ".join(text for code, text in remarks.items() if code in _UNUSABLE)
+    finding = Finding("hyperdense_lesion", None, "Blood was not looked for.", _HEMORRHAGE)
+    return MachineOutput(
+        f"{text} Nothing was measured.", findings=(finding,), limits=(*remarks.values(),), usable=False
+    )
+
+
+def _output(volume: Volume, labels: NDArray[np.uint8], result: _Result, axes: PatientAxes) -> MachineOutput:
+    if result.lesions is None:
+        labels[labels == LESION] = BRAIN  # found, and not to be trusted
+    if not (labels > 0).any():
+        return _unusable({"not_a_head": "No brain was found."})
+    measurements = tuple(_measurements(volume, labels, result))
+    values: dict[str, Value] = {each.name: each.value for each in measurements}
+    if result.lesions is not None:
+        values["lesion_count"] = len(result.lesions)
+    return MachineOutput(
+        summary=_summary(result),
+        values=values,
+        label_maps=(LabelMap("head", labels, _SEGMENTS),),
+        measurements=measurements,
+        findings=(_blood(result), _shifted(result)),
+        key_frames=_key_frames(labels, result, axes),
+        limits=tuple(result.remarks.values()),
+    )
+
+
+def _measurements(volume: Volume, labels: NDArray[np.uint8], result: _Result) -> Iterator[Measurement]:
+    voxel_ml = volume.geometry.voxel_volume_ml
+    brain = round(float(np.count_nonzero(labels)) * voxel_ml, 1)
+    yield Measurement("brain_volume_ml", "Inside of the skull: volume", brain, "mL", _VOLUME, _BRAIN_WORDS)
+    if result.lesions is not None:
+        total = round(float(np.count_nonzero(labels == LESION)) * voxel_ml, 1)
+        title = "Hyperdense lesions: volume"
+        yield Measurement("lesion_volume_ml", title, total, "mL", _VOLUME, _LESION_WORDS, LESION)
+        for number, lesion in enumerate(result.lesions[:_LISTED], start=1):
+            title = f"Lesion {number} ({_place(lesion.side)}): volume"
+            volume_ml = round(lesion.volume_ml, 1)
+            yield Measurement(f"lesion_{number}_volume_ml", title, volume_ml, "mL", _VOLUME, _LESION_WORDS)
+    if result.shift_left_mm is not None:
+        mm = round(abs(result.shift_left_mm), 1)
+        yield Measurement("midline_shift_mm", "Midline: shift", mm, "mm", _LENGTH, _SHIFT_WORDS)
+
+
+def _blood(result: _Result) -> Finding:
+    name = "hyperdense_lesion"
+    if result.lesions is None:
+        return Finding(name, None, "Blood was not looked for: the images do not allow it.", _HEMORRHAGE)
+    if not result.lesions:
+        text = "No hyperdense lesion of at least 0.5 mL was found. Smaller, thin and older blood is not looked for."
+        return Finding(name, present=False, text=text, code=_HEMORRHAGE)
+    sides = " and ".join(sorted({_place(lesion.side) for lesion in result.lesions}))
+    text = (
+        f"{len(result.lesions)} hyperdense lesion(s), {sides}, together {_total(result):.1f} mL: fresh blood is as "
+        "dense, and so are some tumours. Compare with the images."
+    )
+    return Finding(name, present=True, text=text, code=_HEMORRHAGE)
+
+
+def _shifted(result: _Result) -> Finding:
+    if result.shift_left_mm is None:
+        text = "The midline was not judged: the ventricles are not seen on both sides."
+        return Finding("midline_shift", None, text, _SHIFT)
+    mm = abs(result.shift_left_mm)
+    way = "to the left" if result.shift_left_mm > 0 else "to the right"
+    above = mm >= SHIFT_MM
+    text = f"The midline lies {mm:.1f} mm {way}, {'at or above' if above else 'less than'} {SHIFT_MM:.0f} mm."
+    return Finding("midline_shift", above, text, _SHIFT)
+
+
+def _summary(result: _Result) -> str:
+    if result.lesions is None:
+        blood = "Blood cannot be judged on these images."
+    elif result.lesions:
+        largest = result.lesions[0]
+        blood = (
+            f"Hyperdense lesions of {_total(result):.1f} mL together, the largest {largest.volume_ml:.1f} mL "
+            f"({_place(largest.side)})."
+        )
+    else:
+        blood = "No hyperdense lesion of at least 0.5 mL was found."
+    if result.shift_left_mm is None:
+        return f"{blood} The midline cannot be judged."
+    way = "left" if result.shift_left_mm > 0 else "right"
+    return f"{blood} Midline shift {abs(result.shift_left_mm):.1f} mm to the {way}."
+
+
+def _total(result: _Result) -> float:
+    return sum(lesion.volume_ml for lesion in result.lesions or ())
+
+
+def _place(side: str) -> str:
+    return {"left": "left", "right": "right"}.get(side, "middle")
+
+
+def _key_frames(labels: NDArray[np.uint8], result: _Result, axes: PatientAxes) -> tuple[KeyFrame, ...]:
+    """Show lesions, the shift, and where neither is, three levels of the brain."""
+    chosen: dict[int, str] = {}
+    for number, lesion in enumerate((result.lesions or ())[:_SHOWN], start=1):
+        frame = _frame_of(lesion.plane, len(labels), axes)
+        chosen.setdefault(frame, f"Hyperdense lesion {number}, {_place(lesion.side)}, {lesion.volume_ml:.1f} mL")
+    if result.shift_left_mm is not None and result.shift_plane is not None:
+        frame = _frame_of(result.shift_plane, len(labels), axes)
+        chosen.setdefault(frame, f"Ventricles; midline shift {abs(result.shift_left_mm):.1f} mm")
+    if axes.order[0] != 0:  # planes are not frames: what was chosen is elsewhere
+        chosen = {}
+        if (labels == LESION).any():
+            chosen[int((labels == LESION).sum(axis=(1, 2)).argmax())] = "Hyperdense lesion"
+    frames = np.flatnonzero((labels > 0).any(axis=(1, 2)))
+    if len(chosen) < 3:
+        for part in (0.3, 0.55, 0.75):
+            chosen.setdefault(int(frames[round(part * (len(frames) - 1))]), "Brain")
+    return tuple(KeyFrame(frame, title) for frame, title in sorted(chosen.items()))
+
+
+def _frame_of(plane: int, frames: int, axes: PatientAxes) -> int:
+    frame = min(max(plane, 0), frames - 1)
+    return frames - 1 - frame if axes.backwards[0] else frame

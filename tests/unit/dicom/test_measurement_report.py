@@ -1,0 +1,127 @@
+"""The SR says what the machine measured, names the segment it measured, is valid, and is the same when made again."""
+
+from __future__ import annotations
+
+import subprocess
+from io import BytesIO
+
+import highdicom as hd
+import numpy as np
+import pytest
+from pydicom import dcmread
+from radbus_contracts.notice import RESEARCH_USE_ONLY
+from radbus_dicom.derived.measurement_report import SegmentationReference, make_measurement_report
+from radbus_dicom.derived.segmentation import make_segmentation
+from radbus_dicom.opening import read_header_dataset
+from radbus_machines.types import Code, Finding, MachineOutput, Measurement
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom", "ignore::UserWarning:highdicom")
+
+VOLUME = Code("118565006", "SCT", "Volume")
+EMPHYSEMA = Code("87433001", "SCT", "Pulmonary emphysema")
+MEASUREMENTS = (
+    Measurement("right_ml", "Right lung: volume", 1234.5, "mL", VOLUME, "counted", segment=1),
+    Measurement("total_ml", "Both lungs: volume", 2345.6, "mL", VOLUME, "counted"),
+)
+FINDINGS = (
+    Finding("emphysema", True, "There is some.", EMPHYSEMA),
+    Finding("nodule", None, "Not judged."),
+)
+
+
+@pytest.fixture
+def made(write_series, load_volume, label_map, provenance):
+    def make(*, labelled=True):
+        paths = write_series([(0, 0, z) for z in range(4)])
+        volume = load_volume(paths)
+        labels = np.zeros(volume.voxels.shape, np.uint8)
+        labels[1:3, 3:6, 3:6] = 1 if labelled else 0
+        output = MachineOutput(
+            "Some emphysema.",
+            label_maps=(label_map(labels),),
+            measurements=MEASUREMENTS,
+            findings=FINDINGS,
+            limits=("Thick slices.",),
+        )
+        sources = [read_header_dataset(path) for path in paths]
+        shared = {"sources": sources, "frames": volume.frames, "provenance": provenance}
+        segs = [(each, make_segmentation(each, **shared)) for each in output.label_maps]
+        references = [SegmentationReference(each, seg) for each, seg in segs if seg is not None]
+        return make_measurement_report(output, segmentations=references, **shared), references
+
+    return make
+
+
+def as_bytes(ds) -> bytes:
+    stream = BytesIO()
+    ds.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def groups_of(sr):
+    return hd.sr.srread(BytesIO(as_bytes(sr))).content
+
+
+def values(group) -> list[tuple[str, float, str]]:
+    return [(m.name.meaning, float(m.value), m.unit.value) for m in group.get_measurements()]
+
+
+def test_a_measurement_of_a_segment_names_it_in_the_segmentation(made):
+    sr, (reference,) = made()
+
+    (group,) = groups_of(sr).get_volumetric_roi_measurement_groups()
+
+    assert values(group) == [("Volume", 1234.5, "mL")]
+    segment = group.referenced_segment
+    assert segment.referenced_sop_instance_uid == reference.segmentation.SOPInstanceUID
+    assert segment.referenced_segment_numbers == [1]
+
+
+def test_what_belongs_to_no_segment_is_said_of_the_images_with_the_findings(made):
+    sr, _ = made()
+
+    (group,) = groups_of(sr).get_image_measurement_groups()
+
+    assert values(group) == [("Volume", 2345.6, "mL")]
+    assert [(e.name.meaning, e.value.meaning) for e in group.get_qualitative_evaluations()] == [
+        ("Pulmonary emphysema", "Present"),
+        ("nodule", "Indeterminate"),
+    ]
+
+
+def test_nothing_measured_is_left_out_where_there_is_no_segmentation(made):
+    sr, references = made(labelled=False)
+
+    (group,) = groups_of(sr).get_image_measurement_groups()
+
+    assert references == []
+    assert sorted(value for _, value, _ in values(group)) == [1234.5, 2345.6]
+
+
+def test_summary_limits_and_that_it_is_for_research_only_can_be_read_in_it(made):
+    sr, _ = made()
+
+    texts = [(item.name.meaning, item.TextValue) for item in sr.ContentSequence if item.ValueType == "TEXT"]
+
+    assert texts[-3:] == [
+        ("Conclusion", "Some emphysema."),
+        ("Comment", RESEARCH_USE_ONLY),
+        ("Comment", "Thick slices."),
+    ]
+    assert "research use only" in sr.SeriesDescription
+
+
+def test_made_again_it_is_the_same(made):
+    assert as_bytes(made()[0]) == as_bytes(made()[0])
+
+
+def test_it_is_valid_and_names_the_patient_and_study_of_its_source(made, dciodvfy, tmp_path):
+    sr, _ = made()
+    path = tmp_path / "sr.dcm"
+    path.write_bytes(as_bytes(sr))
+
+    said = subprocess.run([dciodvfy, str(path)], capture_output=True, text=True, check=False).stderr
+
+    assert [line for line in said.splitlines() if line.startswith("Error")] == []
+    read = dcmread(path)
+    assert (read.PatientID, read.StudyInstanceUID, read.AccessionNumber) == ("SECRET-ID", "1.2.3.4.2", "ACC1")

@@ -1,0 +1,112 @@
+"""What hospital systems that speak FHIR or HL7 v2 read of a result is what the machine said, whatever characters."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from fhir.resources.R4B.bundle import Bundle
+from hl7apy.parser import parse_message
+from radbus_contracts.notice import RESEARCH_USE_ONLY
+from radbus_dicom.derived.fhir import make_fhir_bundle
+from radbus_dicom.derived.hl7 import make_oru_r01
+from radbus_dicom.derived.report_pdf import PatientFacts, ReportContent
+from radbus_dicom.derived.reported import Reported, SeriesFacts
+from radbus_machines.types import Code, Finding, Measurement
+
+VOLUME = Code("118565006", "SCT", "Volume")
+PATIENT = PatientFacts(
+    patient_name="Müller^Anna^B^Dr^",
+    patient_id="A|1^2",
+    patient_birth_date="19700102",
+    patient_sex="F",
+    study_date="20260102",
+    accession_number="ACC&1",
+    study_description="CT chest",
+)
+
+
+@pytest.fixture
+def reported(provenance) -> Reported:
+    content = ReportContent(
+        "Chest CT",
+        PATIENT,
+        "One line\nand | another.",
+        provenance,
+        measurements=(Measurement("right_ml", "Right lung: volume", 1234.5, "mL", VOLUME, "Counted."),),
+        findings=(Finding("emphysema", True, "Some ~ is there."), Finding("nodule", None, "Not judged.", VOLUME)),
+        limits=("Thick slices.",),
+    )
+    return Reported(content, "1.2.3", (SeriesFacts("1.2.4", "CT", 12),))
+
+
+def resources(content: bytes) -> dict[str, list[dict]]:
+    Bundle.model_validate_json(content)
+    found: dict[str, list[dict]] = {}
+    for entry in json.loads(content)["entry"]:
+        found.setdefault(entry["resource"]["resourceType"], []).append(entry["resource"])
+    return found
+
+
+def segments(content: bytes) -> list[list[str]]:
+    return [line.split("|") for line in content.decode().split("\r") if line]
+
+
+def test_the_bundle_says_who_what_and_how_much(reported):
+    found = resources(make_fhir_bundle(reported, pdf=b"%PDF"))
+
+    (patient,), (study,), (report,) = found["Patient"], found["ImagingStudy"], found["DiagnosticReport"]
+    assert patient["name"] == [{"family": "Müller", "given": ["Anna", "B"], "prefix": ["Dr"]}]
+    assert (patient["identifier"], patient["birthDate"], patient["gender"]) == (
+        [{"value": "A|1^2"}],
+        "1970-01-02",
+        "female",
+    )
+    assert study["identifier"][0]["value"] == "urn:oid:1.2.3"
+    assert study["series"][0]["uid"] == "1.2.4"
+    assert report["conclusion"].startswith(RESEARCH_USE_ONLY)
+    assert base64.b64decode(report["presentedForm"][0]["data"]) == b"%PDF"
+
+
+def test_every_measurement_and_finding_is_an_observation_that_the_report_names(reported):
+    found = resources(make_fhir_bundle(reported))
+
+    volume, emphysema, nodule = found["Observation"]
+    assert (volume["valueQuantity"]["value"], volume["valueQuantity"]["code"]) == (1234.5, "mL")
+    assert emphysema["valueCodeableConcept"]["coding"][0]["display"] == "Present"
+    assert nodule["valueCodeableConcept"]["coding"][0]["display"] == "Indeterminate"
+    named = [each["reference"] for each in found["DiagnosticReport"][0]["result"]]
+    assert named == [f"urn:uuid:{each['id']}" for each in found["Observation"]]
+
+
+def test_a_patient_of_whom_nothing_is_known_is_still_fhir_and_hl7(provenance):
+    bare = Reported(ReportContent("Title", PatientFacts(), "", provenance), "1.2.3", ())
+
+    assert resources(make_fhir_bundle(bare))["Patient"][0].keys() == {"resourceType", "id"}
+    assert parse_message(make_oru_r01(bare).decode()).msh.msh_9.value == "ORU^R01^ORU_R01"
+
+
+def test_the_message_has_an_observation_for_all_that_was_said(reported):
+    by_name = [segment for segment in segments(make_oru_r01(reported)) if segment[0] == "OBX"]
+
+    assert [segment[1] for segment in by_name] == [str(n) for n in range(1, len(by_name) + 1)]
+    assert [segment[2] for segment in by_name] == ["TX", "NM", "CWE", "CWE", "TX", "TX", "TX"]
+    assert by_name[1][3:7] == ["118565006^Right lung: volume^SCT", "", "1234.5", "mL^^UCUM"]
+    assert {segment[11] for segment in by_name} == {"P"}
+    assert by_name[-1][5] == "1.2.3"
+
+
+def test_what_is_a_separator_in_hl7_cannot_break_the_message(reported):
+    found = segments(make_oru_r01(reported))
+
+    (patient,) = (segment for segment in found if segment[0] == "PID")
+    (summary, *_) = (segment for segment in found if segment[0] == "OBX")
+    assert patient[3] == r"A\F\1\S\2"
+    assert patient[5] == "Müller^Anna^B^^Dr"
+    assert summary[5] == r"One line and \F\ another."
+
+
+def test_made_again_they_are_the_same(reported):
+    assert make_fhir_bundle(reported) == make_fhir_bundle(reported)
+    assert make_oru_r01(reported) == make_oru_r01(reported)

@@ -1,0 +1,141 @@
+"""The machine `head-ct` around its model: left is left however the patient lies, and what cannot be judged is said."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from head_ct_algorithm import judge
+from radbus_machines.head_ct import HeadCt, HeadCtError
+from radbus_machines.manifest import load_manifests
+from radbus_machines.types import Frame, Geometry, MachineOutput, Volume
+from radbus_testing.head_phantom import LEFT_BLOOD, HeadPhantom, head_phantom
+from radbus_testing.phantom import ORIENTATIONS
+
+MODELS = Path(__file__).parents[3] / "triton_models"
+FLIPS = [(), (0,), (1,), (2,), (0, 1, 2)]
+NOTHING = {"lesions": [], "shift_left_mm": None, "shift_plane": None, "remarks": []}
+
+
+class AlgorithmAsModel:
+    """The model's algorithm without Triton."""
+
+    async def infer(self, inputs, output_shapes):
+        found = judge(inputs["VOLUME"], tuple(map(float, inputs["SPACING_MM"])))
+        assert found.labels.shape == output_shapes["LABELS"][0]
+        told = {
+            "lesions": None if found.lesions is None else [{**asdict(e), "side": e.side} for e in found.lesions],
+            "shift_left_mm": found.shift_left_mm,
+            "shift_plane": found.shift_plane,
+            "remarks": [asdict(remark) for remark in found.remarks],
+        }
+        return {"LABELS": found.labels, "RESULT": np.array([json.dumps(told).encode()], object)}
+
+
+class ModelThatSays:
+    """A model that says what it is told to, of a brain that fills the volume."""
+
+    def __init__(self, result: object) -> None:
+        self._result = result
+
+    async def infer(self, inputs, output_shapes):
+        labels = np.ones(output_shapes["LABELS"][0], np.uint8)
+        labels[2:4] = 2
+        return {"LABELS": labels, "RESULT": np.array([json.dumps(self._result).encode()], object)}
+
+
+def volume_of(phantom: HeadPhantom, flips: tuple[int, ...] = (), **attributes: object) -> Volume:
+    direction = phantom.direction.copy()
+    direction[:, flips] *= -1
+    voxels = np.flip(phantom.voxels, flips)
+    frames = tuple(
+        Frame(f"2.25.{k + 1}", "1.2.840.10008.5.1.4.1.1.2", (0.0, 0.0, float(k))) for k in range(len(voxels))
+    )
+    return Volume(voxels, Geometry(phantom.spacing_mm, phantom.origin_mm, direction), frames, "CT", attributes)
+
+
+async def infer(volume: Volume, model: object = None) -> MachineOutput:
+    machine = HeadCt(load_manifests(MODELS)["head-ct"])
+    return await machine.infer(volume, model or AlgorithmAsModel(), lambda share: None)
+
+
+def tiny(**attributes: object) -> Volume:
+    frames = tuple(Frame(f"2.25.{k}", "1.2.840.10008.5.1.4.1.1.2", (0.0, 0.0, float(k))) for k in range(6))
+    return Volume(
+        np.zeros((6, 4, 4), np.int16), Geometry((5, 1, 1), (0, 0, 0), np.eye(3)[::-1]), frames, "CT", attributes
+    )
+
+
+def present(output: MachineOutput) -> dict[str, bool | None]:
+    return {finding.name: finding.present for finding in output.findings}
+
+
+@pytest.mark.parametrize(
+    ("orientation", "flips"), [*((name, ()) for name in ORIENTATIONS), *(("HFS", flips) for flips in FLIPS[1:])]
+)
+async def test_left_is_left_however_the_patient_lies_and_the_series_is_sorted(orientation, flips):
+    phantom = head_phantom(rows=128, slices=32, orientation=orientation, blood=(LEFT_BLOOD,), shift_left_mm=-6.0)
+
+    output = await infer(volume_of(phantom, flips))
+
+    assert "(left)" in output.summary
+    assert "to the right" in output.summary
+    assert output.values["lesion_volume_ml"] == pytest.approx(phantom.truth.blood_ml, rel=0.15)
+    assert output.values["midline_shift_mm"] == pytest.approx(6.0, abs=1.2)
+    (label_map,) = output.label_maps
+    true = np.flip(phantom.truth.labels, flips) == 2
+    found = label_map.labels == 2
+    assert 2 * (found & true).sum() / (found.sum() + true.sum()) > 0.85
+    shown = {key.frame for key in output.key_frames if key.title.startswith("Hyperdense")}
+    assert all(true[frame].any() for frame in shown)
+    assert shown
+
+
+async def test_values_for_triage_and_findings_go_together():
+    phantom = head_phantom(rows=128, blood=(LEFT_BLOOD,), shift_left_mm=-8.0)
+
+    output = await infer(volume_of(phantom))
+
+    assert present(output) == {"hyperdense_lesion": True, "midline_shift": True}
+    assert output.values["lesion_count"] == 1
+    assert {m.name for m in output.measurements} <= set(output.values)
+
+
+async def test_a_head_without_blood_has_nothing_to_show_but_its_levels():
+    output = await infer(volume_of(head_phantom(rows=128)))
+
+    assert present(output) == {"hyperdense_lesion": False, "midline_shift": False}
+    assert output.values["lesion_volume_ml"] == 0
+    assert len(output.key_frames) >= 3
+
+
+@pytest.mark.parametrize(
+    ("attributes", "code"),
+    [({"ContrastBolusAgent": "Iohexol"}, "contrast"), ({"ConvolutionKernel": ["BONE"]}, "sharp")],
+)
+async def test_what_the_header_says_keeps_blood_from_being_judged(attributes, code):
+    said = {**NOTHING, "lesions": [{"volume_ml": 3.0, "side": "left", "plane": 3}]}
+
+    output = await infer(tiny(**attributes), ModelThatSays(said))
+
+    assert present(output)["hyperdense_lesion"] is None
+    assert "lesion_volume_ml" not in output.values
+    assert not (output.label_maps[0].labels == 2).any()
+    assert any(code in limit for limit in output.limits)
+
+
+async def test_what_is_no_head_is_not_usable():
+    said = {**NOTHING, "remarks": [{"code": "not_a_head", "text": "No skull."}]}
+
+    output = await infer(tiny(), ModelThatSays(said))
+
+    assert (output.usable, output.values, output.limits) == (False, {}, ("No skull.",))
+
+
+@pytest.mark.parametrize("said", [[], {}, {**NOTHING, "lesions": [{"side": "left"}]}, {**NOTHING, "remarks": [1]}])
+async def test_a_result_of_another_form_is_the_model_s_fault(said):
+    with pytest.raises(HeadCtError, match="expected JSON"):
+        await infer(tiny(), ModelThatSays(said))
