@@ -84,3 +84,22 @@ def _is_module(name: str) -> bool:
         return find_spec(name) is not None
     except ModuleNotFoundError:
         return False
+
+
+FAULTS = re.findall(
+    r"`(test_\w+\.py)(?: -k (\"[^\"]+\"|[\w]+))?` \|$", (ROOT / "docs" / "reliability.md").read_text(), re.M
+)
+
+
+@pytest.mark.parametrize(("file", "chosen"), FAULTS, ids=lambda part: part)
+def test_a_fault_that_is_promised_to_be_held_out_has_its_test(file, chosen):
+    text = (ROOT / "tests" / "chaos" / file).read_text()
+
+    words = set(chosen.strip('"').split()) - {"and", "or", "not"}
+    assert all(word in text for word in words), words
+
+
+def test_every_test_of_a_fault_is_on_the_page_of_faults():
+    files = {path.name for path in (ROOT / "tests" / "chaos").glob("test_*.py")} - {"test_soak.py"}
+
+    assert {file for file, _ in FAULTS} == files

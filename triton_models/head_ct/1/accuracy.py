@@ -2,6 +2,7 @@
 
 import sys
 import time
+from typing import Any
 
 import numpy as np
 from head_ct_algorithm import judge
@@ -32,7 +33,7 @@ def main() -> None:
         _report(f"left, {extra.value}", blood=(LEFT_BLOOD,), extras=frozenset({extra}))
 
 
-def _report(name: str, **changes: object) -> None:
+def _report(name: str, **changes: Any) -> None:
     phantom = head_phantom(**changes)
     start = time.process_time()
     found = judge(phantom.voxels, phantom.spacing_mm)
