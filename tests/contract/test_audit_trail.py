@@ -57,6 +57,7 @@ KINDS = {
     "GET /jobs": ("110112", "E"),
     "GET /jobs/{job_id}": ("110111", "R"),
     "POST /jobs/{job_id}/cancel": ("110111", "U"),
+    "POST /jobs/{job_id}/retry": ("110111", "U"),
 }
 _ADDRESSES = (f"198.18.{n // 250}.{1 + n % 250}" for n in itertools.count())
 

@@ -200,4 +200,4 @@ def test_a_source_that_is_not_the_tokens_is_403_even_for_what_it_could_read(only
 def test_the_kinds_of_files_are_those_that_the_contract_names_and_ours_beside_them(north, judged):
     files = results(north, judged.uid).json()["result"]["files"]
 
-    assert set(files) <= KINDS | {"npz", "rtstruct"}
+    assert set(files) <= KINDS | {"fhir", "hl7", "npz", "rtstruct"}

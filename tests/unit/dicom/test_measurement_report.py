@@ -31,8 +31,8 @@ FINDINGS = (
 
 @pytest.fixture
 def made(write_series, load_volume, label_map, provenance):
-    def make(*, labelled=True):
-        paths = write_series([(0, 0, z) for z in range(4)])
+    def make(*, labelled=True, **changes):
+        paths = write_series([(0, 0, z) for z in range(4)], **changes)
         volume = load_volume(paths)
         labels = np.zeros(volume.voxels.shape, np.uint8)
         labels[1:3, 3:6, 3:6] = 1 if labelled else 0
@@ -125,3 +125,23 @@ def test_it_is_valid_and_names_the_patient_and_study_of_its_source(made, dciodvf
     assert [line for line in said.splitlines() if line.startswith("Error")] == []
     read = dcmread(path)
     assert (read.PatientID, read.StudyInstanceUID, read.AccessionNumber) == ("SECRET-ID", "1.2.3.4.2", "ACC1")
+
+
+def test_names_in_any_character_set_come_out_as_they_went_in(made):
+    name = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+
+    sr, _ = made(SpecificCharacterSet=["", "ISO 2022 IR 87"], PatientName=name)
+
+    assert str(dcmread(BytesIO(as_bytes(sr))).PatientName) == name
+
+
+def test_where_nothing_was_measured_or_found_there_is_no_report(write_series, load_volume, provenance):
+    paths = write_series([(0, 0, z) for z in range(4)])
+    sources = [read_header_dataset(path) for path in paths]
+    frames = load_volume(paths).frames
+
+    said = make_measurement_report(
+        MachineOutput("Nothing."), sources=sources, frames=frames, segmentations=(), provenance=provenance
+    )
+
+    assert said is None

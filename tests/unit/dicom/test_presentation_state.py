@@ -22,8 +22,8 @@ SCALE = 16  # so that outlines between pixels can be filled and compared
 
 @pytest.fixture
 def made(write_series, load_volume, label_map, provenance):
-    def make(**changes):
-        paths = write_series([(0, 0, z) for z in range(4, -1, -1)])
+    def make(series=None, **changes):
+        paths = write_series([(0, 0, z) for z in range(4, -1, -1)], **(series or {}))
         volume = load_volume(paths)
         labels = np.zeros(volume.voxels.shape, np.uint8)
         labels[1, 2:7, 2:8] = 1
@@ -116,3 +116,11 @@ def test_it_is_valid(made, dciodvfy, tmp_path):
 
     assert [line for line in said.splitlines() if line.startswith("Error")] == []
     assert dcmread(path).PatientID == "SECRET-ID"
+
+
+def test_names_in_any_character_set_come_out_as_they_went_in(made):
+    name = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+
+    state = made({"SpecificCharacterSet": ["", "ISO 2022 IR 87"], "PatientName": name})[2]
+
+    assert str(dcmread(BytesIO(as_bytes(state))).PatientName) == name

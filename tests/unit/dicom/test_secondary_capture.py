@@ -15,9 +15,13 @@ from radbus_machines.types import KeyFrame
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom", "ignore::UserWarning:highdicom")
 
 
+NAME = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+
+
 @pytest.fixture
 def overlaid(write_series, load_volume, label_map):
-    paths = write_series([(0, 0, z) for z in range(8)])
+    japanese = {"SpecificCharacterSet": ["", "ISO 2022 IR 87"], "PatientName": NAME}
+    paths = write_series([(0, 0, z) for z in range(8)], **japanese)
     volume = load_volume(paths)
     labels = np.zeros(volume.voxels.shape, np.uint8)
     labels[2:6, 2:7, 2:8] = 1
@@ -51,6 +55,7 @@ def test_a_capture_lies_where_its_source_lies_and_names_it(overlaid, provenance)
         source = what.volume.frames[frame]
         assert capture.SourceImageSequence[0].ReferencedSOPInstanceUID == source.sop_instance_uid
         assert tuple(map(float, capture.ImagePositionPatient)) == source.image_position_patient
+    assert {str(capture.PatientName) for capture in captures} == {NAME}
     assert captures[-1].ImageComments.startswith("A key frame")
     assert len({capture.SOPInstanceUID for capture in captures}) == 5
     assert {capture.SeriesInstanceUID for capture in captures} == {captures[0].SeriesInstanceUID}

@@ -56,8 +56,10 @@ def make_measurement_report(
     frames: Sequence[Frame],
     segmentations: Sequence[SegmentationReference],
     provenance: Provenance,
-) -> Dataset:
+) -> Dataset | None:
     """Return the report: each measurement under the segment it measures, each finding present, absent or indeterminate.
+
+    None where nothing was measured or found: the template asks for something.
 
     `sources` are the headers of the source instances, in any order; `frames` are the volume's.
 
@@ -68,10 +70,13 @@ def make_measurement_report(
         raise OutputNotValid("expected the headers of the source instances")
     evidence = sources_for_highdicom(sources, frames)
     write = _Writer(evidence[0], segmentations, provenance)
+    groups = [*write.groups(output)]
+    if not groups:
+        return None
     report = hd.sr.MeasurementReport(
         observation_context=write.context(),
         procedure_reported=_PROCEDURES.get(str(evidence[0].get("Modality")), _RADIOGRAPHY),
-        imaging_measurements=[*write.groups(output)] or None,
+        imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
     )
     root = report[0]
@@ -87,6 +92,7 @@ def make_measurement_report(
         is_complete=True,
         is_final=False,
         is_verified=False,
+        specific_character_set=None,
     )
     sr.ManufacturerModelName, sr.SoftwareVersions = provenance.machine, provenance.machine_version
     return stamp(sr, title=f"{provenance.use_case} measurements", source=evidence[0], provenance=provenance)

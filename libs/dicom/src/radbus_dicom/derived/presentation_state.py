@@ -76,6 +76,7 @@ def make_presentation_state(drawn: Drawn, *, sources: Sequence[Dataset], provena
         graphic_annotations=[*draw.annotations()],
         voi_lut_transformations=_windowed(drawn.window),
         transfer_syntax_uid=ImplicitVRLittleEndian,
+        specific_character_set=None,  # it is copied with the stamp: highdicom does not know all
     )
     state.Laterality = ""  # type 2C: nobody says that what is shown has only one side
     return stamp(state, title=f"{provenance.use_case} outlines", source=images[0], provenance=provenance)

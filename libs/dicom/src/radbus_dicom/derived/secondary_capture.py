@@ -89,6 +89,7 @@ def make_secondary_captures(
             manufacturer=MANUFACTURER,
             patient_orientation=_orientation(volume),
             transfer_syntax_uid=RLELossless,
+            specific_character_set=None,
         )
         yield _finished(capture, overlaid_, frame, source, provenance)
 

@@ -85,7 +85,7 @@ def write_segmentation(labels: SharedLabels, origin: Origin, target: Path) -> bo
 def write_measurement_report(
     output: MachineOutput, labels: Sequence[SharedLabels], origin: Origin, target: Path
 ) -> bool:
-    """Write the SR of an output, whose label maps come as `labels`; there is always one."""
+    """Write the SR of an output, whose label maps come as `labels`; False when it has nothing to say."""
     headers = _headers(origin)
     label_maps = [each.label_map() for each in labels]
     references = [
@@ -100,6 +100,8 @@ def write_measurement_report(
         segmentations=references,
         provenance=origin.provenance,
     )
+    if ds is None:
+        return False
     ds.save_as(target, enforce_file_format=True)
     return True
 
