@@ -235,7 +235,7 @@ class OutcomeRecord(TypedDict, total=False):
     limits: list[str]
     remarks: list[str]
     inputs: dict[str, Any]  # what the model was given, readable as JSON (CONTRACTS: Inference object)
-    files: dict[str, list[str]]  # object keys by kind: seg, rtstruct, sc_png, pdf, json, npz
+    files: dict[str, list[str]]  # object keys by kind: seg, sr, gsps, sc, rtstruct, sc_png, pdf, json, npz, ...
     erased_at: datetime  # since when its files, and what was found, are not kept any more
     started_at: datetime
     finished_at: datetime

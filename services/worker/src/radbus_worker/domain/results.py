@@ -9,7 +9,7 @@ from radbus_contracts.errors import PermanentError, RadbusError, TransientError
 from radbus_machines.types import MachineOutput
 
 Files = Mapping[str, tuple[str, ...]]
-"""Object keys by kind: seg, rtstruct, sc_png, npz, json, pdf."""
+"""Object keys by kind: seg, sr, gsps, sc, rtstruct, sc_png, npz, json; of a report pdf, encapsulated_pdf, fhir, hl7."""
 
 
 @dataclass(frozen=True, slots=True)
