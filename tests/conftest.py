@@ -121,7 +121,9 @@ class Hospital:
         return eventually(settled, timeout_s=timeout_s, what=f"a result of {uid}")
 
     def jobs(self, **params: str) -> list[dict[str, Any]]:
-        return self.get("/jobs", limit="200", **params).json()["jobs"]
+        answer = self.get("/jobs", limit="200", **params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["jobs"]
 
 
 @pytest.fixture
