@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from radbus_machines.tensors import Layout, TensorError, check_output, check_request
+from radbus_machines.tensors import Layout, OutputAbsentError, TensorError, check_output, check_request
 from tritonclient.grpc import service_pb2
 
 METADATA = service_pb2.ModelMetadataResponse(
@@ -64,8 +64,6 @@ def test_an_output_as_expected_passes():
 @pytest.mark.parametrize(
     ("description", "array"),
     [
-        (None, None),
-        (described(), None),
         (described(), np.zeros(0, np.uint8)),
         (described(shape=[0]), np.zeros(0, np.uint8)),
         (described(shape=[4, 512, 511]), np.zeros((4, 512, 511), np.uint8)),
@@ -79,3 +77,9 @@ def test_an_output_as_expected_passes():
 def test_an_output_that_is_empty_or_other_than_expected_is_an_error(description, array):
     with pytest.raises(TensorError, match="output LABELS"):
         check_output("LABELS", description, array, *OUTPUTS["LABELS"])
+
+
+@pytest.mark.parametrize("description", [None, described()])
+def test_an_output_that_did_not_come_may_come_at_the_next_attempt(description):
+    with pytest.raises(OutputAbsentError, match="output LABELS"):
+        check_output("LABELS", description, None, *OUTPUTS["LABELS"])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from radbus_contracts.errors import PermanentError
+from radbus_contracts.errors import PermanentError, TransientError
 from tritonclient.grpc import InferInput
 from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
 
@@ -19,6 +19,10 @@ _ALIGNMENT_BYTES = 64
 
 class TensorError(PermanentError):
     """A tensor that is not of the name, type or shape that was agreed on."""
+
+
+class OutputAbsentError(TransientError):
+    """An output that did not come, or not whole: its model, or Triton, was in trouble while it answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +111,11 @@ def check_output(name: str, description: Any, array: Array | None, shape: Sequen
     """Compare an output with what was expected: a model in trouble may answer with no bytes and no error.
 
     Raises:
-        TensorError: It is absent, shorter, or of another type or shape.
+        OutputAbsentError: It is absent or shorter.
+        TensorError: It is of another type or shape.
     """
     if description is None or array is None:
-        raise TensorError(f"output {name} is absent or shorter than its shape says")
+        raise OutputAbsentError(f"output {name} is absent or shorter than its shape says")
     found = tuple(description.shape)
     parameters = description.parameters
     sent_bytes = array.nbytes

@@ -26,6 +26,7 @@ from radbus_machines.shared_blocks import (
 )
 from radbus_machines.tensors import (
     Layout,
+    OutputAbsentError,
     TensorError,
     check_output,
     check_request,
@@ -186,6 +187,8 @@ class TritonModel:
             layout = Layout.of(inputs, output_shapes, from_bytes=SHARED_FROM_BYTES)
             async with self._free, self._client.region(layout.size_bytes) as block:
                 return await self._ask(inputs, output_shapes, layout if block else Layout.empty(), block)
+        except OutputAbsentError as error:
+            raise TritonUnavailableError(f"model {self.name}: {error}") from error
         except TensorError as error:
             raise TritonRefusedError(f"model {self.name}: {error}") from error
         except InferenceServerException as error:
