@@ -29,7 +29,7 @@ from radbus_runtime.hanging import END_S, end_within, watched
 from radbus_runtime.health import Check, answers, health_routes, look
 from radbus_runtime.http_protocol import BoundedHttpProtocol
 from radbus_runtime.logs import configure_logs
-from radbus_runtime.progress import Pulses
+from radbus_runtime.progress import Pulses, beat
 from radbus_runtime.settings import ServiceSettings, load
 from radbus_runtime.tracing import configure_traces
 
@@ -110,6 +110,7 @@ class Service:
     async def _keep_looking(self) -> None:
         """Look at the own checks also when nobody asks: the metrics tell, and a model that has died is loaded anew."""
         while True:
+            beat("checks")
             await look(self.name, self.checks)
             await self.bus.count_dead_letters()
             await asyncio.sleep(_LOOK_EVERY_S)
