@@ -93,11 +93,10 @@ class Service:
                 loops.create_task(_run(loop))
 
     async def end(self, work: asyncio.Task[None]) -> None:
-        """Hear no more, let what is under way end, and close everything."""
+        """Hear no more, let what is under way end, and close everything; what a drain raises is raised after that."""
         self._started = False
         await self.bus.stop_consuming()
-        for drain in self.drain:
-            await drain()
+        faults = [fault for drain in self.drain if (fault := await _fault(drain)) is not None]
         work.cancel()
         await asyncio.wait([work], timeout=5)
         await self.bus.stop()
@@ -106,6 +105,8 @@ class Service:
         if self.objects is not None:
             self.objects.close()
         log.info("service.stopped")
+        if faults:
+            raise ExceptionGroup("not drained", faults)
 
     async def _keep_looking(self) -> None:
         """Look at the own checks also when nobody asks: the metrics tell, and a model that has died is loaded anew."""
@@ -146,6 +147,14 @@ class Service:
 
 async def _run(loop: Loop) -> None:
     await loop()
+
+
+async def _fault(drain: Loop) -> Exception | None:
+    try:
+        await drain()
+    except Exception as error:  # noqa: BLE001 - it is raised when everything is closed
+        return error
+    return None
 
 
 async def run_together(services: Sequence[Service], api: ASGIApp, settings: ServiceSettings) -> None:
