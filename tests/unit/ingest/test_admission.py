@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import threading
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -12,6 +14,7 @@ import structlog
 from radbus_ingest.adapters.resources import Disk
 from radbus_ingest.domain.watermarks import Concern, Level, over_their_share, retry_after_s
 from radbus_ingest.handlers.places import Places
+from radbus_ingest.handlers.watching import Senses
 
 FORM = "multipart/form-data; boundary=b"
 RELATED = 'multipart/related; type="application/dicom"; boundary=b'
@@ -227,3 +230,43 @@ async def test_a_request_that_gave_up_waiting_for_a_place_has_none():
     assert places.load == 0
     async with places.taken("other"):
         assert places.load == 1
+
+
+async def test_what_cannot_be_measured_keeps_its_level_is_logged_once_and_ends_no_watching(ingest, monkeypatch):
+    watch, machine = ingest.admission.watch, ingest.admission.machine
+    machine.used_memory_bytes = 2000
+    await watch.measure_once()
+
+    def no_descriptors() -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(watch, "_senses", Senses(no_descriptors, no_descriptors))
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            await watch.measure_once()
+
+    assert watch.load_of(Concern.MEMORY) == 2
+    assert watch.load_of(Concern.DISK) is None
+    assert [(log["event"], log["of"]) for log in logs] == [
+        ("admission.not_measured", "memory"),
+        ("admission.not_measured", "disk"),
+    ]
+
+
+async def test_a_disk_that_does_not_answer_takes_one_thread_and_the_rest_is_measured(ingest, monkeypatch):
+    watch, backlog, released, looks = ingest.admission.watch, ingest.admission.backlog, threading.Event(), []
+
+    def hanging() -> Disk:
+        looks.append("look")
+        released.wait()
+        return Disk(100_000, 50_000)
+
+    monkeypatch.setattr("radbus_ingest.handlers.watching._DISK_S", 0.01)
+    monkeypatch.setattr(watch, "_senses", Senses(hanging, lambda: 0))
+    backlog.tasks = {"hospital": 20}
+    for _ in range(3):
+        await watch.measure_once()
+    released.set()
+
+    assert looks == ["look"]
+    assert watch.load_of(Concern.TASKS) == 2

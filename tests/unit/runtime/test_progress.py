@@ -18,7 +18,7 @@ from radbus_runtime.hanging import end_within, watched
 async def work():
     await asyncio.sleep(0)
     {work}
-asyncio.run(watched(work(), hang_s=0.5))
+asyncio.run(watched(work(), hang_s=0.5, close_s={close_s}))
 end_within(0.5, code=7)
 """
 
@@ -66,7 +66,7 @@ async def test_the_metrics_show_what_a_check_has_found():
 
 
 def test_a_process_whose_loop_stands_still_says_where_and_ends():
-    program = HANGS.format(work="time.sleep(120)")
+    program = HANGS.format(work="time.sleep(120)", close_s=60)
 
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
 
@@ -79,7 +79,17 @@ def test_a_process_that_has_ended_its_work_is_not_kept_by_a_thread_that_hangs():
     started = time.monotonic()
     hung = "threading.Thread(target=time.sleep, args=(120,)).start()"
 
-    ended = subprocess.run([sys.executable, "-c", HANGS.format(work=hung)], timeout=60, check=False)
+    ended = subprocess.run([sys.executable, "-c", HANGS.format(work=hung, close_s=60)], timeout=60, check=False)
 
     assert ended.returncode == 7
+    assert time.monotonic() - started < 60
+
+
+def test_a_process_that_has_ended_its_work_is_not_kept_by_a_thread_of_its_loop_either():
+    started = time.monotonic()
+    hung = "asyncio.get_running_loop().run_in_executor(None, time.sleep, 120)"
+
+    ended = subprocess.run([sys.executable, "-c", HANGS.format(work=hung, close_s=0.5)], timeout=60, check=False)
+
+    assert ended.returncode == 1
     assert time.monotonic() - started < 60

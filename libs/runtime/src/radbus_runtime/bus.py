@@ -195,10 +195,11 @@ class Bus:
             return "not connected"
         consumed = {name: each for name, each in self._subscribers.items() if name not in self._paused}
         try:
-            async with asyncio.timeout(2):
-                fault = await missing_consumer(await self._broker.connect(), consumed)
-        except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
-            return f"RabbitMQ does not answer ({type(error).__name__})"
+            with _unavailable("check"):
+                async with asyncio.timeout(2):
+                    fault = await missing_consumer(await self._broker.connect(), consumed)
+        except BusUnavailableError as error:
+            return f"RabbitMQ does not answer ({type(error.__cause__ or error).__name__})"
         return fault or self._in_work.stuck()
 
     async def count_dead_letters(self) -> None:

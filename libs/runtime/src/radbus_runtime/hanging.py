@@ -12,13 +12,15 @@ from contextlib import suppress
 from typing import Any
 
 _BEAT_S = 1.0
+CLOSE_S = 10.0
 END_S = 3.0
 
 
-async def watched(work: Coroutine[Any, Any, None], *, hang_s: float) -> None:
+async def watched(work: Coroutine[Any, Any, None], *, hang_s: float, close_s: float = CLOSE_S) -> None:
     """Do the work; when the event loop stands still for `hang_s`, say where, and end the process at once.
 
     The standard library's watchdog prints the stacks without values, and needs neither the loop nor the interpreter.
+    After the work the process has `close_s` for its own end: the runner waits without limit for the loop's threads.
     """
     beating = asyncio.create_task(_beat(hang_s))
     try:
@@ -28,6 +30,7 @@ async def watched(work: Coroutine[Any, Any, None], *, hang_s: float) -> None:
         with suppress(asyncio.CancelledError):
             await beating
         faulthandler.cancel_dump_traceback_later()
+        end_within(close_s, code=1)
 
 
 def end_within(seconds: float, *, code: int) -> None:

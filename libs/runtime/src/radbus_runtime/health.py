@@ -80,3 +80,10 @@ async def _bounded(check: Check) -> str | None:
             return await check()
     except TimeoutError:
         return f"no answer in {CHECK_TIMEOUT_S:.0f} s"
+    except asyncio.CancelledError as error:  # of a lost connection, say: nobody cancelled this
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        return type(error).__name__
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is a fault of what was asked, and ends no loop
+        return type(error).__name__

@@ -9,7 +9,10 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from radbus_runtime import metrics
+
 HEAD_LIMIT_BYTES: Final = 256 * 1024  # twice what nginx lets through
+CONNECTIONS_LIMIT: Final = 800  # below the 1024 files that a process may usually have open: its own need some, too
 _MALFORMED: Final = "Expected a whole and well-formed HTTP request in time."
 _TOO_LARGE: Final = f"Expected a request line and headers of at most {HEAD_LIMIT_BYTES} bytes."
 
@@ -26,8 +29,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request."""
+        """Begin to wait for the first request; beyond the limit of connections, close."""
         super().connection_made(transport)
+        if len(self.connections) > CONNECTIONS_LIMIT:
+            metrics.connections_refused.inc()
+            transport.close()
+            return
         self._be_patient()
 
     def connection_lost(self, exc: Exception | None) -> None:

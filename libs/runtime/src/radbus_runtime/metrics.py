@@ -20,3 +20,6 @@ outbox_swept = Counter("radbus_outbox_swept_total", "Outbox entries that only th
 requests_crowded_out = Counter(
     "radbus_http_requests_crowded_out_total", "Requests refused because too many were being answered."
 )
+connections_refused = Counter(
+    "radbus_http_connections_refused_total", "Connections closed at once because too many were open."
+)

@@ -29,7 +29,7 @@ from radbus_runtime.hanging import END_S, end_within, watched
 from radbus_runtime.health import Check, answers, health_routes, look
 from radbus_runtime.http_protocol import BoundedHttpProtocol
 from radbus_runtime.logs import configure_logs
-from radbus_runtime.progress import Pulses
+from radbus_runtime.progress import Pulses, beat
 from radbus_runtime.settings import ServiceSettings, load
 from radbus_runtime.tracing import configure_traces
 
@@ -93,11 +93,10 @@ class Service:
                 loops.create_task(_run(loop))
 
     async def end(self, work: asyncio.Task[None]) -> None:
-        """Hear no more, let what is under way end, and close everything."""
+        """Hear no more, let what is under way end, and close everything; what a drain raises is raised after that."""
         self._started = False
         await self.bus.stop_consuming()
-        for drain in self.drain:
-            await drain()
+        faults = [fault for drain in self.drain if (fault := await _fault(drain)) is not None]
         work.cancel()
         await asyncio.wait([work], timeout=5)
         await self.bus.stop()
@@ -106,10 +105,13 @@ class Service:
         if self.objects is not None:
             self.objects.close()
         log.info("service.stopped")
+        if faults:
+            raise ExceptionGroup("not drained", faults)
 
     async def _keep_looking(self) -> None:
         """Look at the own checks also when nobody asks: the metrics tell, and a model that has died is loaded anew."""
         while True:
+            beat("checks")
             await look(self.name, self.checks)
             await self.bus.count_dead_letters()
             await asyncio.sleep(_LOOK_EVERY_S)
@@ -145,6 +147,14 @@ class Service:
 
 async def _run(loop: Loop) -> None:
     await loop()
+
+
+async def _fault(drain: Loop) -> Exception | None:
+    try:
+        await drain()
+    except Exception as error:  # noqa: BLE001 - it is raised when everything is closed
+        return error
+    return None
 
 
 async def run_together(services: Sequence[Service], api: ASGIApp, settings: ServiceSettings) -> None:

@@ -59,7 +59,7 @@ class Completer:
     async def run(self) -> None:
         """Sweep until cancelled."""
         while True:
-            beat("completeness")
+            beat("completeness", within_s=60 + 2 * self._sweep_every_s)
             try:
                 await self.sweep_once()
             except RadbusError as error:

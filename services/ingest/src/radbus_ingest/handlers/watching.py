@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 import structlog
 from radbus_contracts.errors import TransientError
+from radbus_runtime.progress import beat
 
 from radbus_ingest.adapters import metrics
 from radbus_ingest.adapters.resources import Disk
@@ -19,6 +21,7 @@ from radbus_ingest.domain.watermarks import Concern, Level, over_their_share
 log = structlog.get_logger(__name__)
 
 _TAKE_AGAIN: Final = 0.8
+_DISK_S: Final = 5.0
 _FULL: Final = 2.0  # the load of a store that says so: nobody knows how much more than full it is
 # A small file system is not to be refused for its size: then this part of it is the low watermark.
 _LOW_SHARE_OF_DISK: Final = 0.1
@@ -57,6 +60,8 @@ class Watch:
         self._followed: dict[Concern, Callable[[], float]] = {}
         self._institutions: dict[str, float] = {}
         self._store_full_until = 0.0
+        self._unmeasured: set[Concern] = set()
+        self._disk: asyncio.Task[Disk] | None = None
 
     def load_of(self, concern: Concern) -> float | None:
         """Return how far above its limit something is, None when it is not."""
@@ -100,6 +105,7 @@ class Watch:
     async def run(self) -> None:
         """Measure until cancelled."""
         while True:
+            beat("admission", within_s=60 + 2 * self._marks.every_s)
             await self.measure_once()
             await asyncio.sleep(self._marks.every_s)
 
@@ -108,19 +114,37 @@ class Watch:
         marks = self._marks
         for concern, load in self._followed.items():
             self.note(concern, load())
-        self.note(Concern.MEMORY, self._senses.used_memory_bytes() / marks.memory_bytes)
+        with self._measuring(Concern.MEMORY):
+            self.note(Concern.MEMORY, self._senses.used_memory_bytes() / marks.memory_bytes)
         if time.monotonic() >= self._store_full_until:
             self.note(Concern.STORE, 0.0)
-        try:
-            self._note_disk(await asyncio.to_thread(self._senses.disk))
-        except OSError as error:
-            log.warning("admission.disk_not_measured", exc_info=error)
+        with self._measuring(Concern.DISK):
+            self._note_disk(await self._look_at_disk())
         try:
             # Twice as many as there are places: all that fair shares can add up to.
             self._note_tasks(await self._waiting.ready_tasks(limit=2 * marks.tasks))
             self.note(Concern.OUTBOX, await self._waiting.untold(limit=2 * marks.untold) / marks.untold)
         except TransientError as error:
             log.info("admission.backlog_not_counted", exc_info=error)
+
+    @contextmanager
+    def _measuring(self, concern: Concern) -> Iterator[None]:
+        """Keep the last level of what cannot be asked: without a free file descriptor, say, nothing can."""
+        try:
+            yield
+        except OSError as error:  # a TimeoutError is one
+            if concern not in self._unmeasured:
+                self._unmeasured.add(concern)
+                log.warning("admission.not_measured", of=concern.value, exc_info=error)
+        else:
+            self._unmeasured.discard(concern)
+
+    async def _look_at_disk(self) -> Disk:
+        # One look at a time: each that hangs keeps a thread, and there are few.
+        if self._disk is None or self._disk.done():
+            self._disk = asyncio.create_task(asyncio.to_thread(self._senses.disk))
+        async with asyncio.timeout(_DISK_S):
+            return await asyncio.shield(self._disk)
 
     def _note_disk(self, disk: Disk) -> None:
         low_bytes = min(self._marks.disk_low_bytes, disk.size_bytes * _LOW_SHARE_OF_DISK)

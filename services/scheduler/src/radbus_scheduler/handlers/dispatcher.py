@@ -81,7 +81,7 @@ class Dispatcher:
         """Dispatch until cancelled."""
         wait_s = self._rules.every_s
         while True:
-            beat("dispatcher")
+            beat("dispatcher", within_s=60 + 2 * self._rules.every_s)
             await self._nudge.wait(wait_s)
             try:
                 had_its_turn = await self.dispatch_once()

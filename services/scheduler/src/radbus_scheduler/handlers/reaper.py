@@ -67,7 +67,7 @@ class Reaper:
     async def run(self, every_s: float) -> None:
         """Reap until cancelled."""
         while True:
-            beat("reaper")
+            beat("reaper", within_s=60 + 2 * every_s)
             await asyncio.sleep(every_s)
             try:
                 await self.reap_once()

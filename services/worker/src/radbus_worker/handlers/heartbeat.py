@@ -33,7 +33,7 @@ class Heartbeat:
         log.info("worker.announced", worker=self._worker, pool=self._pool, slots=self._slots.total)
         while True:
             self._changed.clear()
-            beat("heartbeat")
+            beat("heartbeat", within_s=60 + 2 * self._every_s)
             await self._beat()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._every_s):
