@@ -85,28 +85,8 @@ async def test_a_machine_that_waits_too_long_is_cancelled_and_its_worker_goes_on
     await threads.refuse_a_clean_end()
 
 
-async def test_a_machine_that_needs_longer_to_end_than_its_caller_waits_is_not_stuck(monkeypatch):
-    monkeypatch.setattr("radbus_worker.adapters.own_threads._END_S", 0.01)
-    threads, released, ended = MachineThreads(stuck_after_s=0.5), threading.Event(), threading.Event()
-
-    async def work(model):
-        try:
-            await asyncio.to_thread(released.wait)  # its loop ends only after it
-        finally:
-            ended.set()
-
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(run(threads, work), 0.1)
-    released.set()
-
-    assert ended.wait(DEADLINE_S)
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(threads.stuck(), 1)
-    assert await threads.check() is None
-
-
 async def test_a_machine_that_cannot_be_stopped_stops_no_other_and_ends_its_worker():
-    threads, released = MachineThreads(stuck_after_s=0.1), threading.Event()
+    threads, released = MachineThreads(), threading.Event()
 
     async def work(model):
         released.wait()

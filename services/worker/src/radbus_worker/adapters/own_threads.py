@@ -19,7 +19,6 @@ from radbus_worker.adapters.machines import CodedMachine
 log = structlog.get_logger(__name__)
 
 _END_S = 3.0
-_STUCK_AFTER_S = 30.0
 
 
 class MachineStuckError(TransientError):
@@ -33,17 +32,12 @@ class MachineEndedItselfError(TransientError):
 class MachineThreads:
     """Runs machines; a thread that cannot be stopped is a reason for the whole worker to begin anew."""
 
-    def __init__(self, *, stuck_after_s: float = _STUCK_AFTER_S) -> None:
-        self._stuck_after_s = stuck_after_s
+    def __init__(self) -> None:
         self._stuck = asyncio.Event()
         self._machine = ""
 
     async def infer(self, station: CodedMachine, volume: Volume, progress: Progress) -> MachineOutput:
-        """Judge a volume; when this is cancelled the machine is, and has a moment to end.
-
-        One that needs longer, since it waits for a thread of its own, say, holds up nobody: only if it has not ended
-        after `stuck_after_s` is it stuck.
-        """
+        """Judge a volume; when this is cancelled the machine is, and has a moment to end."""
         call = _Call(station.machine, volume, _RemoteModel(station.model, asyncio.get_running_loop()), progress)
         context = contextvars.copy_context()
         name = station.manifest.name
@@ -52,8 +46,11 @@ class MachineThreads:
             return await asyncio.shield(call.answer)
         except asyncio.CancelledError:
             call.cancel()
-            asyncio.get_running_loop().call_later(self._stuck_after_s, self._look_whether_stuck, call, name)
             await asyncio.wait((call.ended,), timeout=_END_S)
+            if not call.ended.done():
+                log.critical("machine.stuck", machine=name)
+                self._machine = name
+                self._stuck.set()
             raise
 
     async def stuck(self) -> None:
@@ -72,13 +69,6 @@ class MachineThreads:
     async def check(self) -> str | None:
         """Return which machine hangs, or None."""
         return f"machine {self._machine} does not end" if self._stuck.is_set() else None
-
-    def _look_whether_stuck(self, call: _Call, name: str) -> None:
-        if call.ended.done():
-            return
-        log.critical("machine.stuck", machine=name)
-        self._machine = name
-        self._stuck.set()
 
 
 @dataclass(frozen=True, slots=True)
