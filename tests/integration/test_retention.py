@@ -30,6 +30,7 @@ from radbus_runtime.retention.purger import Purger
 from radbus_runtime.retention.purges import ClaimLostError, Purges
 from radbus_runtime.retention.sweeping import RetentionSweep
 from radbus_scheduler.adapters.jobs import JOB_INDEXES
+from radbus_scheduler.adapters.leases import Leases
 from radbus_storage import records
 from radbus_storage.documents import Documents
 from radbus_storage.errors import StoreUnavailableError
@@ -405,6 +406,19 @@ async def test_erased_outputs_leave_an_inference_that_says_so_and_the_instances(
     assert not [key for key in await archive.keys() if "/derived/" in key]
     study_record = await site.documents[records.STUDIES].find_one({"_id": record_id(archive.institution, study)})
     assert study_record["state"] == "complete"
+
+
+async def test_the_scheduler_sees_of_which_jobs_something_was_erased(site):
+    archive = site.archive()
+    study, _ = await archive.study("qct")
+    kept, _ = await archive.study("qct")
+
+    await site.purge(order(archive, study, what=(What.OUTPUTS,)))
+
+    leases = Leases(site.documents[records.LEASES], site.documents[records.OUTCOMES])
+    jobs = {uid: await site.documents[records.JOBS].find_one({"study_instance_uid": uid}) for uid in (study, kept)}
+    seen = {uid: await leases.has_erased(archive.institution, job["_id"]) for uid, job in jobs.items()}
+    assert seen == {study: True, kept: False}
 
 
 async def test_one_series_goes_and_the_rest_of_its_study_stays(site):
