@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -487,6 +487,51 @@ async def test_an_instance_that_arrives_during_the_purge_is_refused_and_nothing_
     assert await site.purges.overlapped(archive.institution, study, last_s=60)
     assert not await site.purges.overlapped(archive.institution, study, last_s=0)
     await touch(site, archive, study, series)
+
+
+@dataclass
+class Interrupted(Objects):
+    """Something happens once behind the purge's back, when it erases the archives, that is after the outputs."""
+
+    happens: Callable[[], Awaitable[None]] | None = None
+
+    async def entries(self, prefix: str, *, limit: int) -> list[ObjectEntry]:
+        if "/archives/" in prefix and self.happens is not None:
+            happens, self.happens = self.happens, None
+            await happens()
+        return await super().entries(prefix, limit=limit)
+
+
+@pytest.mark.parametrize("what", [EVERYTHING, (What.INPUTS, What.OUTPUTS)], ids=["everything", "records stay"])
+async def test_a_job_that_is_asked_for_during_the_purge_is_erased_when_it_has_ended(site, what):
+    archive = site.archive()
+    study, series = await archive.study("qct")
+    head, job = {"institution": archive.institution, "study_instance_uid": study}, str(uuid4())
+    purge_id, _ = await site.purges.ask(order(archive, study, what=what))
+
+    async def ask_for_job() -> None:
+        await archive._job(head, series, job, "tb", LONG_AGO)
+        await site.documents[records.JOBS].update({"_id": job}, {"$set": {"state": "active"}})
+
+    objects = Interrupted(site.objects, happens=ask_for_job)
+    purger = Purger(site.documents, objects, policy=RetentionPolicy(), audit=site.trail)
+    await purger.run(await site.purges.claim(purge_id))
+    waiting = await site.record(purge_id)
+    with pytest.raises(BeingPurgedError):
+        await touch(site, archive, study, series)
+    await site.documents[records.JOBS].update({"_id": job}, {"$set": {"state": "completed"}})
+    await site.free(purge_id)
+    await purger.run(await site.purges.claim(purge_id))
+
+    ended = await site.record(purge_id)
+    told = [json.loads(each["body"])["data"].get("job_id") for each in ended["outbox"]]
+    assert (waiting["state"], waiting["open"]) == ("erasing", True)
+    assert waiting["waits_for"] == f"the job {job} is under process"
+    assert ended["state"] == "finished", ended["waits_for"]
+    assert job in told
+    assert await archive.keys() == []
+    left = await site.documents[records.OUTCOMES].find({"institution": archive.institution}, limit=10)
+    assert not left if What.RECORDS in what else {each["summary"] for each in left} == {""}
 
 
 async def test_what_was_touched_first_is_not_purged(site):
