@@ -17,6 +17,7 @@ import aio_pika
 import pytest
 import requests
 import yaml
+from radbus_cli.purging import AnotherOpenError, Purging
 from radbus_contracts.facts import Dialect, Source
 from radbus_contracts.identity import inference_id, outcome_id, record_id
 from radbus_contracts.topology import EVENTS
@@ -373,6 +374,25 @@ async def test_the_same_subject_is_purged_once_however_often_it_is_asked_for(sit
 
     assert len({purge_id for purge_id, _ in asked}) == 1
     assert [is_new for _, is_new in asked].count(True) == 1
+
+
+async def test_a_wider_purge_than_the_one_that_is_open_is_refused_and_done_once_that_can_end(site):
+    archive, purging = site.archive(), Purging(site.documents, site.objects)
+    study, _ = await archive.study("qct")
+    jobs = site.documents[records.JOBS]
+    await jobs.update({"study_instance_uid": study}, {"$set": {"state": "active"}})
+    narrow = await site.purge(order(archive, study, what=(What.OUTPUTS,)))
+
+    with pytest.raises(AnotherOpenError, match=f"not recorded: purge {narrow['_id']} of study {study} is open"):
+        await purging.purge(order(archive, study))
+    same = await purging.purge(order(archive, study, what=(What.OUTPUTS,)))
+    await jobs.update({"study_instance_uid": study}, {"$set": {"state": "completed"}})
+    wide = await purging.purge(order(archive, study))
+
+    assert same["_id"] == narrow["_id"]
+    assert (await site.record(narrow["_id"]))["state"] == "finished"
+    assert wide["state"] == "finished", wide["waits_for"]
+    assert await archive.left(study) == {}
 
 
 async def test_erased_inputs_leave_the_result_and_no_header_and_the_same_again_is_the_next_revision(site):
