@@ -51,8 +51,9 @@ class Purger:
 
     async def run(self, claim: Claim) -> str:
         """Carry out a purge as far as it can be; return its state, and why it waits is in its record."""
-        started, order = time.monotonic(), claim.order
+        started = time.monotonic()
         try:
+            order = claim.order
             state, why = await self._run(claim, order)
         except (RadbusError, LookupError, TypeError, ValueError) as error:  # the last: a record is not as it should be
             metrics.purge_failures.inc()
