@@ -17,6 +17,8 @@ import aio_pika
 import pytest
 import requests
 import yaml
+from radbus_cli.audit import audit_in
+from radbus_cli.audit_records import NothingFoundError
 from radbus_cli.purging import AnotherOpenError, Purging
 from radbus_contracts.facts import Dialect, Source
 from radbus_contracts.identity import inference_id, outcome_id, record_id
@@ -25,6 +27,7 @@ from radbus_ingest.adapters.records import BeingPurgedError, InstanceRecords, Se
 from radbus_results.adapters.cases import CASE_INDEXES
 from radbus_results.adapters.inferences import INFERENCE_INDEXES
 from radbus_router.adapters.routings import ROUTING_INDEXES
+from radbus_runtime.audit.codes import READ_TRAIL
 from radbus_runtime.retention.order import EVERYTHING, Kind, Order, Plan, What
 from radbus_runtime.retention.policy import RetentionPolicy, load_policy
 from radbus_runtime.retention.purger import Purger
@@ -393,6 +396,24 @@ async def test_a_wider_purge_than_the_one_that_is_open_is_refused_and_done_once_
     assert (await site.record(narrow["_id"]))["state"] == "finished"
     assert wide["state"] == "finished", wide["waits_for"]
     assert await archive.left(study) == {}
+
+
+async def test_an_audit_finds_a_study_of_which_no_record_is_left_and_is_in_the_trail_itself(site, environment):
+    archive, purging = site.archive(), Purging(site.documents, site.objects)
+    study, series = await archive.study("qct")
+    await purging.purge(order(archive, study))
+
+    [of_study] = await audit_in(environment, study)
+    [of_series] = await audit_in(environment, series, institution=archive.institution)
+
+    told = [entry.what for entry in of_study.entries]
+    assert (of_study.subject.kind, of_series.subject.kind) == ("study", "series")
+    assert "study purged (inputs, outputs, records): finished" in told
+    for uid in (study, series):
+        reads = {"objects.uid": uid, "event.id": READ_TRAIL.event.value, "institution": archive.institution}
+        assert await site.documents[records.AUDIT].count(reads) == 1
+    with pytest.raises(NothingFoundError):
+        await audit_in(environment, study, institution="another")
 
 
 async def test_erased_inputs_leave_the_result_and_no_header_and_the_same_again_is_the_next_revision(site):
