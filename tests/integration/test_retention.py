@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +17,9 @@ import aio_pika
 import pytest
 import requests
 import yaml
+from radbus_cli.audit import audit_in
+from radbus_cli.audit_records import NothingFoundError
+from radbus_cli.purging import AnotherOpenError, Purging
 from radbus_contracts.facts import Dialect, Source
 from radbus_contracts.identity import inference_id, outcome_id, record_id
 from radbus_contracts.topology import EVENTS
@@ -24,12 +27,14 @@ from radbus_ingest.adapters.records import BeingPurgedError, InstanceRecords, Se
 from radbus_results.adapters.cases import CASE_INDEXES
 from radbus_results.adapters.inferences import INFERENCE_INDEXES
 from radbus_router.adapters.routings import ROUTING_INDEXES
+from radbus_runtime.audit.codes import READ_TRAIL
 from radbus_runtime.retention.order import EVERYTHING, Kind, Order, Plan, What
 from radbus_runtime.retention.policy import RetentionPolicy, load_policy
 from radbus_runtime.retention.purger import Purger
 from radbus_runtime.retention.purges import ClaimLostError, Purges
 from radbus_runtime.retention.sweeping import RetentionSweep
 from radbus_scheduler.adapters.jobs import JOB_INDEXES
+from radbus_scheduler.adapters.leases import Leases
 from radbus_storage import records
 from radbus_storage.documents import Documents
 from radbus_storage.errors import StoreUnavailableError
@@ -374,6 +379,43 @@ async def test_the_same_subject_is_purged_once_however_often_it_is_asked_for(sit
     assert [is_new for _, is_new in asked].count(True) == 1
 
 
+async def test_a_wider_purge_than_the_one_that_is_open_is_refused_and_done_once_that_can_end(site):
+    archive, purging = site.archive(), Purging(site.documents, site.objects)
+    study, _ = await archive.study("qct")
+    jobs = site.documents[records.JOBS]
+    await jobs.update({"study_instance_uid": study}, {"$set": {"state": "active"}})
+    narrow = await site.purge(order(archive, study, what=(What.OUTPUTS,)))
+
+    with pytest.raises(AnotherOpenError, match=f"not recorded: purge {narrow['_id']} of study {study} is open"):
+        await purging.purge(order(archive, study))
+    same = await purging.purge(order(archive, study, what=(What.OUTPUTS,)))
+    await jobs.update({"study_instance_uid": study}, {"$set": {"state": "completed"}})
+    wide = await purging.purge(order(archive, study))
+
+    assert same["_id"] == narrow["_id"]
+    assert (await site.record(narrow["_id"]))["state"] == "finished"
+    assert wide["state"] == "finished", wide["waits_for"]
+    assert await archive.left(study) == {}
+
+
+async def test_an_audit_finds_a_study_of_which_no_record_is_left_and_is_in_the_trail_itself(site, environment):
+    archive, purging = site.archive(), Purging(site.documents, site.objects)
+    study, series = await archive.study("qct")
+    await purging.purge(order(archive, study))
+
+    [of_study] = await audit_in(environment, study)
+    [of_series] = await audit_in(environment, series, institution=archive.institution)
+
+    told = [entry.what for entry in of_study.entries]
+    assert (of_study.subject.kind, of_series.subject.kind) == ("study", "series")
+    assert "study purged (inputs, outputs, records): finished" in told
+    for uid in (study, series):
+        reads = {"objects.uid": uid, "event.id": READ_TRAIL.event.value, "institution": archive.institution}
+        assert await site.documents[records.AUDIT].count(reads) == 1
+    with pytest.raises(NothingFoundError):
+        await audit_in(environment, study, institution="another")
+
+
 async def test_erased_inputs_leave_the_result_and_no_header_and_the_same_again_is_the_next_revision(site):
     archive = site.archive()
     study, series = await archive.study("qct")
@@ -405,6 +447,19 @@ async def test_erased_outputs_leave_an_inference_that_says_so_and_the_instances(
     assert not [key for key in await archive.keys() if "/derived/" in key]
     study_record = await site.documents[records.STUDIES].find_one({"_id": record_id(archive.institution, study)})
     assert study_record["state"] == "complete"
+
+
+async def test_the_scheduler_sees_of_which_jobs_something_was_erased(site):
+    archive = site.archive()
+    study, _ = await archive.study("qct")
+    kept, _ = await archive.study("qct")
+
+    await site.purge(order(archive, study, what=(What.OUTPUTS,)))
+
+    leases = Leases(site.documents[records.LEASES], site.documents[records.OUTCOMES])
+    jobs = {uid: await site.documents[records.JOBS].find_one({"study_instance_uid": uid}) for uid in (study, kept)}
+    seen = {uid: await leases.has_erased(archive.institution, job["_id"]) for uid, job in jobs.items()}
+    assert seen == {study: True, kept: False}
 
 
 async def test_one_series_goes_and_the_rest_of_its_study_stays(site):
@@ -473,6 +528,51 @@ async def test_an_instance_that_arrives_during_the_purge_is_refused_and_nothing_
     assert await site.purges.overlapped(archive.institution, study, last_s=60)
     assert not await site.purges.overlapped(archive.institution, study, last_s=0)
     await touch(site, archive, study, series)
+
+
+@dataclass
+class Interrupted(Objects):
+    """Something happens once behind the purge's back, when it erases the archives, that is after the outputs."""
+
+    happens: Callable[[], Awaitable[None]] | None = None
+
+    async def entries(self, prefix: str, *, limit: int) -> list[ObjectEntry]:
+        if "/archives/" in prefix and self.happens is not None:
+            happens, self.happens = self.happens, None
+            await happens()
+        return await super().entries(prefix, limit=limit)
+
+
+@pytest.mark.parametrize("what", [EVERYTHING, (What.INPUTS, What.OUTPUTS)], ids=["everything", "records stay"])
+async def test_a_job_that_is_asked_for_during_the_purge_is_erased_when_it_has_ended(site, what):
+    archive = site.archive()
+    study, series = await archive.study("qct")
+    head, job = {"institution": archive.institution, "study_instance_uid": study}, str(uuid4())
+    purge_id, _ = await site.purges.ask(order(archive, study, what=what))
+
+    async def ask_for_job() -> None:
+        await archive._job(head, series, job, "tb", LONG_AGO)
+        await site.documents[records.JOBS].update({"_id": job}, {"$set": {"state": "active"}})
+
+    objects = Interrupted(site.objects, happens=ask_for_job)
+    purger = Purger(site.documents, objects, policy=RetentionPolicy(), audit=site.trail)
+    await purger.run(await site.purges.claim(purge_id))
+    waiting = await site.record(purge_id)
+    with pytest.raises(BeingPurgedError):
+        await touch(site, archive, study, series)
+    await site.documents[records.JOBS].update({"_id": job}, {"$set": {"state": "completed"}})
+    await site.free(purge_id)
+    await purger.run(await site.purges.claim(purge_id))
+
+    ended = await site.record(purge_id)
+    told = [json.loads(each["body"])["data"].get("job_id") for each in ended["outbox"]]
+    assert (waiting["state"], waiting["open"]) == ("erasing", True)
+    assert waiting["waits_for"] == f"the job {job} is under process"
+    assert ended["state"] == "finished", ended["waits_for"]
+    assert job in told
+    assert await archive.keys() == []
+    left = await site.documents[records.OUTCOMES].find({"institution": archive.institution}, limit=10)
+    assert not left if What.RECORDS in what else {each["summary"] for each in left} == {""}
 
 
 async def test_what_was_touched_first_is_not_purged(site):

@@ -122,7 +122,8 @@ def _of_job(read: Records, around: Around, job: Document) -> Iterator[Finding]:
         case "failed" | "cancelled" as state if not _is_overtaken(read, job):
             reason = reason_of(job)
             superseded = reason.startswith("superseded by ")
-            advice = None if superseded or job.get("archive") else f"radbus jobs retry {job['_id']}"
+            erased = any(each.get("erased_at") for each in read.outcomes if each["job_id"] == job["_id"])
+            advice = None if superseded or erased or job.get("archive") else f"radbus jobs retry {job['_id']}"
             yield Finding(f"job {job['_id']} of {job['use_case']}: {state}: {reason}", advice)
         case "completed" if job["series_instance_uids"]:
             yield from _of_result(read, around, job)

@@ -10,6 +10,7 @@ from typing import Any
 
 from radbus_contracts.errors import PermanentError
 from radbus_contracts.identity import inference_id, outcome_id, record_id
+from radbus_runtime.audit.codes import DELETE_STUDY
 from radbus_storage import records
 from radbus_storage.documents import Document, Documents
 
@@ -142,6 +143,8 @@ async def find(documents: Documents, uid: str, *, institution: str | None = None
     for kind in Kind:
         for subject in await _of_kind(documents, kind, uid, institutions):
             found.setdefault(subject.institution, subject)
+    for subject in await _erased(documents, uid, institutions):
+        found.setdefault(subject.institution, subject)
     if not found:
         raise NothingFoundError(f"expected a study, series, instance, job, inference or run; nothing is known of {uid}")
     return list(found.values())
@@ -161,7 +164,7 @@ async def gather(documents: Documents, subject: Subject) -> Records:
 
 async def _institutions(documents: Documents) -> list[str]:
     # Each of these collections has an index that begins with the institution: it is skipped through, not scanned.
-    owners = (records.INSTANCES, records.SERIES, records.JOBS, records.RUNS, records.INFERENCES)
+    owners = (records.INSTANCES, records.SERIES, records.JOBS, records.RUNS, records.INFERENCES, _PURGES)
     return sorted({each for name in owners for each in await documents[name].distinct("institution", {})})
 
 
@@ -197,6 +200,26 @@ async def _of_kind(documents: Documents, kind: Kind, uid: str, institutions: Seq
             name = records.JOBS if kind is Kind.JOB else records.RUNS
             found = await documents[name].find(own, limit=1, only={"institution": 1})
             return [Subject(each["institution"], kind, uid, job=uid) for each in found]
+
+
+async def _erased(documents: Documents, uid: str, institutions: Sequence[str]) -> list[Subject]:
+    """Find what nothing is left of but the record of its purge, or the event of it."""
+    own = {"institution": {"$in": list(institutions)}}
+    of_study = {**own, "study_instance_uid": uid}
+    purged = await documents[_PURGES].find(of_study, limit=LIMIT, only={"institution": 1})
+    found = [Subject(each["institution"], Kind.STUDY, uid, study=uid) for each in purged]
+    named = {**own, "objects.uid": uid, "event.id": DELETE_STUDY.event.value}
+    for event in await documents[_AUDIT].find(named, limit=LIMIT, only={"institution": 1, "objects": 1}):
+        uids = {each["uid"]: Kind(each["kind"]) for each in event["objects"]}
+        study = next((each for each, kind in uids.items() if kind is Kind.STUDY), None)
+        match uids[uid]:
+            case Kind.RUN:
+                found.append(Subject(event["institution"], Kind.RUN, uid, job=uid))
+            case Kind.SERIES:
+                found.append(Subject(event["institution"], Kind.SERIES, uid, study, uid))
+            case _:
+                found.append(Subject(event["institution"], Kind.STUDY, uid, study=uid))
+    return found
 
 
 async def _read_intake(documents: Documents, read: Records) -> None:

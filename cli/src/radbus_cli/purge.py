@@ -139,8 +139,10 @@ def check(
 
 
 async def _purge(wanted: Wanted, *, dry_run: bool, yes: bool, as_json: bool) -> None:
-    from radbus_cli.purging import purging, shown
+    from radbus_cli.purging import AnotherOpenError, purging, shown
 
+    records: list[dict[str, Any]] = []
+    refused: list[str] = []
     async with purging(Target().stack.environment()) as at:
         meant = await at.meant(wanted)
         if dry_run or not yes:
@@ -149,8 +151,14 @@ async def _purge(wanted: Wanted, *, dry_run: bool, yes: bool, as_json: bool) -> 
                 raise NotSureError(f"{len(meant)} would be erased for good: add --yes")
             return
         await at.prepare()
-        records = [shown(await at.purge(each.order)) for each in meant]
+        for each in meant:
+            try:
+                records.append(shown(await at.purge(each.order)))
+            except AnotherOpenError as error:  # it must not hold up the others
+                refused.append(str(error))
     _print_purges(records, as_json=as_json)
+    if refused:
+        raise AnotherOpenError("; ".join(refused))
     left = [record for record in records if record["state"] != "finished"]
     if left:
         raise NotErasedError(

@@ -32,6 +32,10 @@ class UnknownSubjectError(PermanentError):
     """Nothing of what is to be erased is known of this institution."""
 
 
+class AnotherOpenError(PermanentError):
+    """Another purge of the same subject is open, that is not for the same: this one is not written down."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What an operator wants to be erased, and why."""
@@ -81,7 +85,11 @@ class Purging:
         return [await self._meant(order) for order in await self._orders(wanted)]
 
     async def purge(self, order: Order) -> Document:
-        """Erase it now, as far as it can be; return its record."""
+        """Erase it now, as far as it can be; return its record.
+
+        Raises:
+            AnotherOpenError: The subject has an open purge, which cannot be ended now and is not for the same.
+        """
         for _ in range(_TRIES):
             purge_id, is_new = await self._purges.ask(order)
             claim = await self._purges.claim(purge_id)
@@ -89,6 +97,11 @@ class Purging:
                 await self._purger.run(claim)
             record = await self._purges.get(purge_id)
             if record is not None and (is_new or record["open"]):
+                if not is_new and not _is_for_the_same(order, record):
+                    raise AnotherOpenError(
+                        f"not recorded: purge {purge_id} of {order.kind.value} {order.subject_uid} is open, and is not "
+                        "for the same; ask again once it has ended (radbus purge status)"
+                    )
                 return record
             # Another one of the same subject has ended just now; perhaps it did not erase as much.
         raise UnknownSubjectError(f"expected a purge of {order.subject_uid}, it is purged by others all the time")
@@ -174,6 +187,12 @@ def shown(record: Document) -> dict[str, Any]:
     """Return a purge's record as the commands show it."""
     times = {name: record[name].isoformat(timespec="seconds") if record.get(name) else None for name in _TIMES}
     return {"id": record["_id"], **{name: record.get(name) for name in _SHOWN}, **times}
+
+
+def _is_for_the_same(order: Order, record: Document) -> bool:
+    job_ids = None if record["job_ids"] is None else set(record["job_ids"])
+    asked = (set(order.what), None if order.job_ids is None else set(order.job_ids), order.by_policy)
+    return asked == (set(record["what"]), job_ids, record["by_policy"])
 
 
 def _order(wanted: Wanted, kind: Kind, uid: str, study_instance_uid: str) -> Order:

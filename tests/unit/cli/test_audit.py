@@ -184,6 +184,15 @@ def test_a_failure_is_to_be_retried_unless_something_newer_stands_in_its_place()
     assert not [text for text in overtaken if "failed" in text]
 
 
+def test_a_failure_of_which_outputs_were_erased_is_told_and_no_retry_is_advised():
+    lost = job("failed", task(), task("failed", id="report"), reason="no memory")
+
+    [finding] = findings_of(whole(jobs=[lost], inferences=[], outcomes=[outcome(erased_at=at(50))]), around())
+
+    assert "failed: no memory" in finding.text
+    assert finding.advice is None
+
+
 def test_objects_that_are_missing_are_found_unless_they_were_erased_on_purpose():
     lost = Kept(what="instances", of=SERIES, count=39, size_bytes=9, last_at=at(4), recorded=40, missing=("k/1", "k/2"))
 

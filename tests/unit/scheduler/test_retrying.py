@@ -41,8 +41,8 @@ def let_go_on(before: Job, **machines: object) -> Job:
     return given(retried(before, machines={**MACHINES, **machines}, now=at(100), deadline_s=3600))
 
 
-def why_not(before: Job, *, newest_revision: int = 1, machines: object = MACHINES) -> str | None:
-    return why_not_retried(before, machines=machines, newest_revision=newest_revision)
+def why_not(before: Job, *, newest_revision: int = 1, machines: object = MACHINES, erased: bool = False) -> str | None:
+    return why_not_retried(before, machines=machines, newest_revision=newest_revision, erased=erased)
 
 
 def told(before: Job, after: Job) -> list[Outgoing]:
@@ -108,6 +108,15 @@ def test_a_job_that_goes_on_already_is_retried_by_nobody_else():
 )
 def test_a_job_for_which_it_makes_no_sense_is_refused_with_the_reason(before, newest_revision, why):
     assert why in why_not(before, newest_revision=newest_revision)
+
+
+def test_a_job_of_which_outputs_were_erased_is_refused_and_one_that_goes_on_already_is_not():
+    before = failed_for_good(given(succeeded(in_flight(job(*CHAIN)), succeeded_fact(), at(1))), "b")
+
+    refused, going_on = why_not(before, erased=True), why_not(let_go_on(before), erased=True)
+
+    assert "outputs of this one were" in refused
+    assert going_on is None
 
 
 def test_each_retry_and_each_failure_is_a_fact_of_its_own():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -138,6 +138,26 @@ def plan_of(order: Order, picture: Picture) -> Plan:
     elif order.job_ids is not None and What.RECORDS not in order.what:
         made = [job for job in made if job.id in order.job_ids]
     return Plan(order=order, series=tuple(series), jobs=tuple(_gone(job) for job in made))
+
+
+def why_not_yet(plan: Plan, picture: Picture, now: datetime) -> str | None:
+    """Say what of the plan is under process, or may come to it: somebody asked for a job since it was made; or None."""
+    order = plan.order
+    if What.OUTPUTS not in order.what:
+        return None
+    planned = {job.job_id for job in plan.jobs}
+    # What tells that its end is recorded may be erased already, and its record while a routing still names it.
+    ours = [replace(job, recorded=True) for job in picture.jobs if job.id in planned and job.use_case is not None]
+    named_only = order.job_ids is not None and What.RECORDS not in order.what
+    others = [] if named_only else [job for job in picture.jobs if job.id not in planned]
+    return next(filter(None, (job.busy(now) for job in (*ours, *others))), None)
+
+
+def with_newer(plan: Plan, picture: Picture) -> Plan:
+    """Add the jobs to a plan that have come since it was made."""
+    planned = {job.job_id for job in plan.jobs}
+    newer = tuple(job for job in plan_of(plan.order, picture).jobs if job.job_id not in planned)
+    return replace(plan, jobs=plan.jobs + newer)
 
 
 def _gone(job: JobSeen) -> Gone:

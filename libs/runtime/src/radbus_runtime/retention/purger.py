@@ -16,7 +16,7 @@ from radbus_runtime.events import Outgoing, Teller
 from radbus_runtime.retention import metrics
 from radbus_runtime.retention.erasing import Eraser, LeftBehindError, Objects
 from radbus_runtime.retention.locks import StudyLock
-from radbus_runtime.retention.order import Kind, Order, Plan, What, plan_of
+from radbus_runtime.retention.order import Kind, Order, Plan, What, plan_of, why_not_yet, with_newer
 from radbus_runtime.retention.picture import Picture, dues_of
 from radbus_runtime.retention.policy import RetentionPolicy
 from radbus_runtime.retention.purges import Claim
@@ -51,8 +51,9 @@ class Purger:
 
     async def run(self, claim: Claim) -> str:
         """Carry out a purge as far as it can be; return its state, and why it waits is in its record."""
-        started, order = time.monotonic(), claim.order
+        started = time.monotonic()
         try:
+            order = claim.order
             state, why = await self._run(claim, order)
         except (RadbusError, LookupError, TypeError, ValueError) as error:  # the last: a record is not as it should be
             metrics.purge_failures.inc()
@@ -96,34 +97,55 @@ class Purger:
             return await self._finish(claim, plan)
         elif order.locks and not await lock.take():
             return "erasing", "instances are coming in"
-        await self._erase(claim, lock, plan)
-        return await self._finish(claim, plan)
+        return await self._finish(claim, await self._erase(claim, lock, plan))
 
-    async def _erase(self, claim: Claim, lock: StudyLock, plan: Plan) -> None:
-        order = plan.order
-        eraser = Eraser(self._documents, self._objects, claim, plan)
+    async def _erase(self, claim: Claim, lock: StudyLock, plan: Plan) -> Plan:
+        """Erase until nothing is left; return the plan with what has come to it."""
         for left in reversed(range(_PASSES)):
-            if order.locks:
+            if plan.order.locks:
                 await lock.calm()
-            if What.OUTPUTS in order.what:
-                await eraser.outputs()
-                await claim.note({"steps.outputs": NOW})
-            if What.INPUTS in order.what:
-                await eraser.inputs()
-                await claim.note({"steps.inputs": NOW})
-            if What.RECORDS in order.what:
-                await eraser.records()
-                await claim.note({"steps.records": NOW})
             try:
-                await eraser.check(await self._documents.now())
+                await self._erase_once(claim, plan)
             except LeftBehindError:  # something has come behind its back
                 if not left:
                     raise
+                plan = claim.plan or plan
                 continue
             await claim.note({"steps.erased": NOW})
-            if not order.locks or await lock.settle(plan):
-                return
+            if not plan.order.locks or await lock.settle(plan):
+                return plan
         raise TransientError("instances of it are being sent all the time")
+
+    async def _erase_once(self, claim: Claim, plan: Plan) -> None:
+        order = plan.order
+        eraser = Eraser(self._documents, self._objects, claim, plan)
+        if What.OUTPUTS in order.what:
+            await eraser.outputs()
+            await claim.note({"steps.outputs": NOW})
+        if What.INPUTS in order.what:
+            await eraser.inputs()
+            await claim.note({"steps.inputs": NOW})
+        if What.RECORDS in order.what:
+            # Before, too: the records that go tell of a job that is asked for and not made yet.
+            await self._look_again(claim, plan)
+            await eraser.records()
+            await claim.note({"steps.records": NOW})
+        await eraser.check(await self._documents.now())
+        await self._look_again(claim, plan)
+
+    async def _look_again(self, claim: Claim, plan: Plan) -> None:
+        """Look whether a job was asked for since the plan was made; it goes as well, once it has ended.
+
+        Raises:
+            TransientError: It is under process.
+            LeftBehindError: It is in the claim's plan now.
+        """
+        picture = await self._picture(plan.order)
+        if why := why_not_yet(plan, picture, await self._documents.now()):
+            raise TransientError(why)
+        if (newer := with_newer(plan, picture)) != plan:
+            await claim.note({"plan": newer.document()})
+            raise LeftBehindError("a job of it was asked for meanwhile")
 
     async def _finish(self, claim: Claim, plan: Plan) -> tuple[str, str | None]:
         order = plan.order

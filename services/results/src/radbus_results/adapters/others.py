@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from radbus_contracts import identity
-from radbus_contracts.errors import TransientError
+from radbus_contracts.errors import PermanentError, TransientError
 from radbus_contracts.facts import JobCompletedV1
 from radbus_storage import records
 from radbus_storage.documents import Document, Documents
@@ -26,6 +26,10 @@ _OUTCOME_FIELDS = ("summary", "usable", "values", "measurements", "findings", "i
 
 class OutcomeMissingError(TransientError):
     """A completed job names an outcome that cannot be read yet."""
+
+
+class OutcomeErasedError(PermanentError):
+    """A completed job names an outcome of which nothing is left: a result made of it would read as a negative one."""
 
 
 class UidKind(StrEnum):
@@ -62,6 +66,7 @@ class OtherRecords:
 
         Raises:
             OutcomeMissingError: One is not there.
+            OutcomeErasedError: One was erased.
         """
         wanted = [each.outcome_id for each in job.outcomes]
         where = {"_id": {"$in": wanted}, "institution": institution}
@@ -70,6 +75,8 @@ class OtherRecords:
         for outcome_id in wanted:
             if outcome_id not in by_id:
                 raise OutcomeMissingError(f"expected an outcome {outcome_id}")
+            if by_id[outcome_id].get("erased_at"):
+                raise OutcomeErasedError(f"the outputs of {outcome_id} were erased")
         return [_outcome(each.task_id, by_id[each.outcome_id]) for each in job.outcomes]
 
     async def context(self, institution: str, job: JobCompletedV1, *, completed_at: datetime) -> Context:

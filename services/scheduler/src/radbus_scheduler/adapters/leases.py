@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from radbus_contracts.identity import outcome_id
+from radbus_runtime.retention.reading import below
 from radbus_storage.documents import Collection
 
 from radbus_scheduler.adapters.queues import Flight
@@ -35,6 +36,11 @@ class Leases:
         ids = [outcome_id(flight.job_id, flight.task.id, flight.task.attempt) for flight in flights]
         found = await self._outcomes.find({"_id": {"$in": ids}}, limit=len(ids), only={"_id": 1}) if ids else []
         return {record["_id"] for record in found}
+
+    async def has_erased(self, institution: str, job_id: str) -> bool:
+        """Say whether anything that a job has come to was erased."""
+        where = {"_id": below(job_id), "institution": institution, "erased_at": {"$ne": None}}
+        return await self._outcomes.find_one(where, only={"_id": 1}) is not None
 
 
 def lease_id(flight: Flight) -> str:

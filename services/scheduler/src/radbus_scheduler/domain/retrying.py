@@ -10,7 +10,7 @@ from radbus_scheduler.domain.plan import Machines, fault_of
 from radbus_scheduler.domain.transitions import JOB_TRANSITIONS, may_become
 
 
-def why_not_retried(job: Job, *, machines: Machines, newest_revision: int) -> str | None:
+def why_not_retried(job: Job, *, machines: Machines, newest_revision: int, erased: bool) -> str | None:
     """Say why a job cannot go on, or None where it can, or does already."""
     if job.state is JobState.ACTIVE and job.retries:
         return None
@@ -20,6 +20,8 @@ def why_not_retried(job: Job, *, machines: Machines, newest_revision: int) -> st
         return "expected a job on series; this one was a run, whose zip is erased when it ends: start it again"
     if job.revision < newest_revision:
         return f"expected a job of the newest revision; revision {newest_revision} has taken this one's place"
+    if erased:
+        return "expected a job of which nothing was erased; outputs of this one were: rerun it"
     return fault_of(job.tasks, machines)
 
 

@@ -11,6 +11,7 @@ from radbus_contracts.facts import JobCancelRequestedV1, JobRequestedV1
 from radbus_storage.documents import Documents
 
 from radbus_scheduler.adapters.jobs import Jobs
+from radbus_scheduler.adapters.leases import Leases
 from radbus_scheduler.domain.changes import cancelled
 from radbus_scheduler.domain.job import Job
 from radbus_scheduler.domain.plan import Machines, plan
@@ -31,10 +32,18 @@ class JobRequests:
     """Makes jobs, cancels them and lets them go on."""
 
     def __init__(
-        self, documents: Documents, jobs: Jobs, ledger: Ledger, *, machines: Machines, deadline_s: float
+        self,
+        documents: Documents,
+        jobs: Jobs,
+        leases: Leases,
+        ledger: Ledger,
+        *,
+        machines: Machines,
+        deadline_s: float,
     ) -> None:
         self._documents = documents
         self._jobs = jobs
+        self._leases = leases
         self._ledger = ledger
         self._machines = machines
         self._deadline_s = deadline_s
@@ -65,7 +74,8 @@ class JobRequests:
     async def retry(self, job: Job) -> Job | NotRetried:
         """Let a job that has failed or was cancelled go on; one that does already is as it is."""
         newest_revision, _ = await self._jobs.superseded_beside(job)
-        refused = why_not_retried(job, machines=self._machines, newest_revision=newest_revision)
+        erased = await self._leases.has_erased(job.institution, job.id)
+        refused = why_not_retried(job, machines=self._machines, newest_revision=newest_revision, erased=erased)
         if refused is not None:
             return NotRetried(refused)
         after = await self._ledger.change(job.id, self._retried)

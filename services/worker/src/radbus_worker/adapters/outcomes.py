@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from radbus_contracts.errors import PermanentError
 from radbus_contracts.facts import TaskFailedV1, TaskSucceededV1
 from radbus_contracts.identity import event_id
 from radbus_contracts.topology import TASK_FAILED, TASK_SUCCEEDED
@@ -20,6 +21,10 @@ from radbus_worker.domain.claims import Claim
 from radbus_worker.domain.results import Failure, Produced
 
 _MAX_NEEDS = 100
+
+
+class OutcomeErasedError(PermanentError):
+    """Nothing is left of an outcome that is to be worked on: what is made of it would read as a negative result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +51,15 @@ class Outcomes:
         self.relay.send_soon(self.outcomes, claim.outcome_id, [fact])
 
     async def read(self, institution: str, outcome_ids: Sequence[str]) -> list[dict[str, Any]]:
-        """Read outcomes in the given order; what is not there, or another institution's, is left out."""
+        """Read outcomes in the given order; what is not there, or another institution's, is left out.
+
+        Raises:
+            OutcomeErasedError: One was erased.
+        """
         where = {"_id": {"$in": list(outcome_ids)}, "institution": institution}
         found = {document["_id"]: document for document in await self.outcomes.find(where, limit=_MAX_NEEDS)}
+        if erased := [outcome_id for outcome_id, document in found.items() if document.get("erased_at")]:
+            raise OutcomeErasedError(f"the outputs of {', '.join(erased)} were erased")
         return [found[outcome_id] for outcome_id in outcome_ids if outcome_id in found]
 
     async def untold(self) -> int:
