@@ -1,0 +1,94 @@
+"""Every kind of file that can be made of an output is made, whatever becomes of the others."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from radbus_contracts.errors import TransientError
+from radbus_dicom.derived.provenance import Provenance
+from radbus_dicom.errors import OutputNotValid
+from radbus_machines.types import Code, KeyFrame, LabelMap, MachineOutput, Segment
+from radbus_testing.phantom import chest_phantom
+from radbus_testing.phantom_dicom import phantom_instances
+from radbus_worker.adapters.rendering import ARCHIVE_KINDS, Renderer, Wanted, series_kinds
+from radbus_worker.adapters.volumes import VolumeLoader
+from structlog.testing import capture_logs
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom", "ignore::UserWarning:highdicom")
+
+LUNG = Code("39607008", "SCT", "Lung")
+ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
+
+
+class Inline:
+    """A pool of no processes, in which the named work raises an error."""
+
+    processes = 1
+
+    def __init__(self, error: Exception | None = None, *, of: str = "") -> None:
+        self._error, self._of = error, of
+
+    async def run(self, work, *args, **kwargs):
+        name = getattr(work, "func", work).__name__
+        if self._error is not None and name == self._of:
+            raise self._error
+        return work(*args, **kwargs)
+
+
+@pytest.fixture
+def rendered(tmp_path):
+    """Render an output with one label map of each given name."""
+
+    @asynccontextmanager
+    async def loaded():
+        paths = []
+        for number, content in enumerate(phantom_instances(chest_phantom(slices=3, rows=64))):
+            paths.append(tmp_path / f"{number}.dcm")
+            paths[-1].write_bytes(content)
+        async with VolumeLoader(Inline()).loaded(paths, attributes_of=lambda header: {}) as volume:
+            yield volume
+
+    async def render(pool, *, kinds=None, label=1, names=("lungs",)):
+        async with loaded() as volume:
+            labels = np.zeros(volume.plan.shape, np.uint8)
+            labels[1, 10:20, 10:20] = label
+            segment = Segment(1, "Lung", ANATOMY, LUNG, (0, 200, 0))
+            maps = tuple(LabelMap(name, labels, (segment,)) for name in names)
+            output = MachineOutput(summary="seen", label_maps=maps, key_frames=(KeyFrame(1, "Where it is"),))
+            provenance = Provenance("job-1", "lung-ct", "1.2.0", "qct", 1, datetime(2026, 1, 2, tzinfo=UTC))
+            wanted = Wanted(kinds or series_kinds(volume, output), tmp_path, provenance, "lung:1")
+            return await Renderer(pool).render(volume, output, wanted)
+
+    return render
+
+
+@pytest.mark.parametrize(
+    ("kind", "work"),
+    [("gsps", "write_presentation_state"), ("sc", "write_secondary_captures"), ("rtstruct", "write_rt_structure_set")],
+)
+async def test_an_object_that_cannot_be_made_is_left_out_with_a_remark_and_no_word_of_its_error(rendered, kind, work):
+    with capture_logs() as logs:
+        made = await rendered(Inline(ValueError("Secret^Patient"), of=work))
+
+    assert {file.kind for file in made.files} == {"seg", "gsps", "sc", "rtstruct", "npz", "sc_png", "json"} - {kind}
+    (remark,) = made.remarks
+    (json_file,) = [file for file in made.files if file.kind == "json"]
+    assert remark in json.loads(json_file.path.read_bytes())["remarks"]
+    assert [(line["event"], line["kind"], line["error"]) for line in logs] == [("object.left_out", kind, "ValueError")]
+    assert "Secret" not in str(logs) + remark
+
+
+async def test_what_another_attempt_may_do_better_and_all_that_a_client_waits_for_fail_the_attempt(rendered):
+    with pytest.raises(TransientError):
+        await rendered(Inline(TransientError("the pool died"), of="write_presentation_state"))
+    with pytest.raises(ValueError, match="odd"):
+        await rendered(Inline(ValueError("odd"), of="write_rt_structure_set"), kinds=ARCHIVE_KINDS)
+
+
+async def test_an_output_that_contradicts_itself_fails_whatever_could_be_made_of_it(rendered):
+    with pytest.raises(OutputNotValid, match="for each label"):
+        await rendered(Inline(), label=9)
