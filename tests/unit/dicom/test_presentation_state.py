@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -22,7 +23,7 @@ SCALE = 16  # so that outlines between pixels can be filled and compared
 
 @pytest.fixture
 def made(write_series, load_volume, label_map, provenance):
-    def make(series=None, **changes):
+    def make(series=None, names=("Left lung", "Right lung"), **changes):
         paths = write_series([(0, 0, z) for z in range(4, -1, -1)], **(series or {}))
         volume = load_volume(paths)
         labels = np.zeros(volume.voxels.shape, np.uint8)
@@ -33,7 +34,9 @@ def made(write_series, load_volume, label_map, provenance):
         for source in sources[:1]:
             for keyword, value in changes.items():
                 setattr(source, keyword, value)
-        drawn = Drawn([label_map(labels)], [KeyFrame(3, "Where it is")], volume.frames, LUNG_WINDOW)
+        of_both = label_map(labels)
+        segments = tuple(replace(s, name=name) for s, name in zip(of_both.segments, names, strict=True))
+        drawn = Drawn([replace(of_both, segments=segments)], [KeyFrame(3, "Where it is")], volume.frames, LUNG_WINDOW)
         return volume, labels, make_presentation_state(drawn, sources=sources, provenance=provenance)
 
     return make
@@ -124,3 +127,11 @@ def test_names_in_any_character_set_come_out_as_they_went_in(made):
     state = made({"SpecificCharacterSet": ["", "ISO 2022 IR 87"], "PatientName": name})[2]
 
     assert str(dcmread(BytesIO(as_bytes(state))).PatientName) == name
+
+
+@pytest.mark.parametrize("name", ["3rd ventricle", "Ödem", "左肺", "", " _x", "L" * 80])
+def test_a_segment_of_any_name_has_a_layer_of_its_own(made, name):
+    state = made(names=(name, name))[2]
+
+    first, second, words = (layer.GraphicLayer for layer in state.GraphicLayerSequence)
+    assert len({first, second, words}) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from io import BytesIO
 
 import highdicom as hd
@@ -28,7 +29,7 @@ ORIENTATIONS = {
 def made(write_series, load_volume, label_map, provenance):
     """Make a SEG of random labels over slices that were written in reverse order."""
 
-    def make(orientation=ORIENTATIONS["axial"], **changes):
+    def make(orientation=ORIENTATIONS["axial"], name="lungs", **changes):
         step = (0, 0, 3.0) if orientation == ORIENTATIONS["tilted"] else np.cross(orientation[:3], orientation[3:]) * 3
         positions = [np.array((5.0, -7.0, 11.0)) + i * np.array(step) for i in range(5, -1, -1)]
         paths = write_series(positions, ImageOrientationPatient=list(orientation), **changes)
@@ -36,7 +37,8 @@ def made(write_series, load_volume, label_map, provenance):
         labels = np.random.default_rng(2).integers(0, 3, volume.voxels.shape, dtype=np.uint8)
         labels[2] = 0
         sources = [read_header_dataset(path) for path in paths]
-        seg = make_segmentation(label_map(labels), sources=sources, frames=volume.frames, provenance=provenance)
+        named = replace(label_map(labels), name=name)
+        seg = make_segmentation(named, sources=sources, frames=volume.frames, provenance=provenance)
         return volume, labels, seg
 
     return make
@@ -129,6 +131,13 @@ def test_the_patient_keeps_the_name_in_the_source_s_character_set(made, characte
 
     assert str(back.PatientName) == name
     assert back.SpecificCharacterSet == character_set
+
+
+@pytest.mark.parametrize("name", ["3rd ventricle", "Ödem", "左肺", "", "_x"])
+def test_a_label_map_of_any_name_has_a_content_label(made, name):
+    _, _, seg = made(name=name)
+
+    assert seg.ContentLabel[0].isalpha()
 
 
 def test_what_a_deidentified_source_lacks_is_empty_and_invalid_values_are_left_out(made):

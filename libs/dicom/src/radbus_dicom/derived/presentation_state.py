@@ -18,7 +18,7 @@ from radbus_dicom.derived.key_slices import Window
 from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
 from radbus_dicom.derived.sources import sources_for_highdicom
-from radbus_dicom.derived.stamping import LONG_STRING_CHARACTERS, stamp
+from radbus_dicom.derived.stamping import LONG_STRING_CHARACTERS, code_string, stamp
 from radbus_dicom.errors import OutputNotValid
 from radbus_dicom.identity import derived_uid, series_uid
 from radbus_dicom.quiet import silence_pydicom
@@ -26,7 +26,6 @@ from radbus_dicom.quiet import silence_pydicom
 silence_pydicom()
 
 SERIES_NUMBER: Final = 9300
-_CODE_STRING_CHARACTERS: Final = 16
 _TOP: Final = (0.0, 0.0, 1.0, 0.05)
 """Where key frames' titles stand, and below where the notice does, as parts of the display (PS3.3 C.10.5)."""
 _BOTTOM: Final = (0.0, 0.95, 1.0, 1.0)
@@ -69,7 +68,7 @@ def make_presentation_state(drawn: Drawn, *, sources: Sequence[Dataset], provena
         manufacturer_model_name=provenance.machine,
         software_versions=provenance.machine_version,
         device_serial_number=(provenance.weights_sha256 or provenance.job_id)[:LONG_STRING_CHARACTERS],
-        content_label=_code_string(provenance.use_case),
+        content_label=code_string(provenance.use_case),
         content_description=RESEARCH_USE_ONLY,
         content_creator_name=f"{provenance.machine}^{MANUFACTURER}",
         graphic_layers=draw.layers or None,
@@ -92,10 +91,6 @@ def _windowed(window: Window | None) -> list[hd.pr.SoftcopyVOILUTTransformation]
     return [hd.pr.SoftcopyVOILUTTransformation(window_center=window.centre, window_width=window.width)]
 
 
-def _code_string(text: str) -> str:
-    return "".join(c if c.isascii() and c.isalnum() else "_" for c in text).upper()[:_CODE_STRING_CHARACTERS]
-
-
 class _Draughtsman:
     """Draws on the frames: a layer for each segment, in its colour, and one for the words."""
 
@@ -105,7 +100,7 @@ class _Draughtsman:
         self._segments = [(each, segment) for each in drawn.label_maps for segment in each.segments]
         self._outlines = [
             hd.pr.GraphicLayer(
-                layer_name=f"{_code_string(segment.name)[:12]}_{number}",
+                layer_name=code_string(f"S{number}_{segment.name}"),
                 order=number,
                 description=segment.name[:LONG_STRING_CHARACTERS],
                 display_color=hd.color.CIELabColor.from_rgb(*segment.colour),

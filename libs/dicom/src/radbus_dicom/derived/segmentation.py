@@ -16,7 +16,7 @@ from radbus_dicom.derived.coding import algorithm_of, coded
 from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
 from radbus_dicom.derived.sources import sources_for_highdicom
-from radbus_dicom.derived.stamping import LONG_STRING_CHARACTERS, stamp
+from radbus_dicom.derived.stamping import LONG_STRING_CHARACTERS, code_string, stamp
 from radbus_dicom.errors import OutputNotValid
 from radbus_dicom.identity import derived_uid, series_uid
 from radbus_dicom.quiet import silence_pydicom
@@ -56,7 +56,7 @@ def make_segmentation(
         software_versions=provenance.machine_version,
         device_serial_number=(provenance.weights_sha256 or provenance.job_id)[:LONG_STRING_CHARACTERS],
         content_description=RESEARCH_USE_ONLY,
-        content_label=_content_label(label_map.name),
+        content_label=code_string(label_map.name),
         content_creator_name=f"{provenance.machine}^{MANUFACTURER}",
         omit_empty_frames=True,
         specific_character_set=None,
@@ -117,11 +117,6 @@ def _description(number: int, segment: Segment, provenance: Provenance) -> hd.se
         modifier = hd.sr.CodedConcept.from_code(coded(segment.laterality))
         description.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [modifier]
     return description
-
-
-def _content_label(name: str) -> str:
-    label = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name).upper()
-    return label[:16] or "SEGMENTATION"
 
 
 def _finished(seg: Dataset, label_map: LabelMap, source: Dataset, provenance: Provenance) -> Dataset:

@@ -7,7 +7,15 @@ from pydicom.dataset import Dataset
 from radbus_dicom.derived.provenance import Provenance
 
 LONG_STRING_CHARACTERS = 64
+_CODE_STRING_CHARACTERS = 16
 _NOTICE = " (research use only)"
+
+
+def code_string(text: str) -> str:
+    """Return `text` as a Code String (PS3.5 6.2) that begins with a letter, as highdicom wants it."""
+    plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in text).upper()
+    begun = plain if plain[:1].isalpha() else f"L_{plain}"
+    return begun[:_CODE_STRING_CHARACTERS].rstrip("_")
 
 
 def stamp(ds: Dataset, *, title: str, source: Dataset, provenance: Provenance) -> Dataset:
