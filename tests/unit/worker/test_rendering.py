@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from radbus_contracts.errors import TransientError
+from radbus_dicom.derived.key_slices import Window, overlaid
 from radbus_dicom.derived.provenance import Provenance
 from radbus_dicom.errors import OutputNotValid
 from radbus_machines.types import Code, KeyFrame, LabelMap, MachineOutput, Segment
@@ -40,15 +42,34 @@ class Inline:
 
 
 @pytest.fixture
-def rendered(tmp_path):
+def paths(tmp_path):
+    found = []
+    for number, content in enumerate(phantom_instances(chest_phantom(slices=3, rows=64))):
+        found.append(tmp_path / f"{number}.dcm")
+        found[-1].write_bytes(content)
+    return found
+
+
+@pytest.fixture
+def rewritten(paths):
+    """Change an element of all instances."""
+
+    def rewrite(**changes):
+        for path in paths:
+            ds = dcmread(path)
+            for keyword, value in changes.items():
+                setattr(ds, keyword, value)
+            ds.save_as(path)
+
+    return rewrite
+
+
+@pytest.fixture
+def rendered(tmp_path, paths):
     """Render an output with one label map of each given name."""
 
     @asynccontextmanager
     async def loaded():
-        paths = []
-        for number, content in enumerate(phantom_instances(chest_phantom(slices=3, rows=64))):
-            paths.append(tmp_path / f"{number}.dcm")
-            paths[-1].write_bytes(content)
         async with VolumeLoader(Inline()).loaded(paths, attributes_of=lambda header: {}) as volume:
             yield volume
 
@@ -87,6 +108,18 @@ async def test_what_another_attempt_may_do_better_and_all_that_a_client_waits_fo
         await rendered(Inline(TransientError("the pool died"), of="write_presentation_state"))
     with pytest.raises(ValueError, match="odd"):
         await rendered(Inline(ValueError("odd"), of="write_rt_structure_set"), kinds=ARCHIVE_KINDS)
+
+
+async def test_a_radiograph_whose_low_values_are_bright_is_drawn_so_whatever_its_machine_is_granted(paths, rewritten):
+    seen = {}
+    for kind in ("MONOCHROME1", "MONOCHROME2"):
+        rewritten(PhotometricInterpretation=kind)
+        async with VolumeLoader(Inline()).loaded(paths, attributes_of=lambda header: {}) as loaded:
+            picture, _ = overlaid(loaded.shared.volume_to_draw(), 1, [], Window(0, 1000), size=(64, 64))
+            seen[kind] = np.asarray(picture)
+            assert loaded.volume.attributes == {}
+
+    assert np.array_equal(seen["MONOCHROME1"], 255 - seen["MONOCHROME2"])
 
 
 async def test_an_output_that_contradicts_itself_fails_whatever_could_be_made_of_it(rendered):

@@ -20,12 +20,14 @@ from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
 from radbus_dicom.derived.sources import sources_for_highdicom
 from radbus_dicom.derived.stamping import LONG_STRING_CHARACTERS, code_string, stamp
 from radbus_dicom.errors import OutputNotValid
+from radbus_dicom.frames import rescalings
 from radbus_dicom.identity import derived_uid, series_uid
 from radbus_dicom.quiet import silence_pydicom
 
 silence_pydicom()
 
 SERIES_NUMBER: Final = 9300
+_SHORT_TEXT_CHARACTERS: Final = 1024
 _TOP: Final = (0.0, 0.0, 1.0, 0.05)
 """Where key frames' titles stand, and below where the notice does, as parts of the display (PS3.3 C.10.5)."""
 _BOTTOM: Final = (0.0, 0.95, 1.0, 1.0)
@@ -38,7 +40,7 @@ class Drawn:
     label_maps: Sequence[LabelMap]
     key_frames: Sequence[KeyFrame]
     frames: Sequence[Frame]
-    window: Window | None = None
+    window: Window
 
 
 def make_presentation_state(drawn: Drawn, *, sources: Sequence[Dataset], provenance: Provenance) -> Dataset | None:
@@ -56,7 +58,9 @@ def make_presentation_state(drawn: Drawn, *, sources: Sequence[Dataset], provena
         check_labels(label_map, frames=len(drawn.frames))
     images = sources_for_highdicom(sources, drawn.frames)
     draw = _Draughtsman(images, drawn)
-    if len({_rescaling(image) for image in images}) > 1:
+    shown = {str(image.SOPInstanceUID) for image in images}
+    rescaled = {each for source in sources if str(source.SOPInstanceUID) in shown for each in rescalings(source)}
+    if len(rescaled) > 1:
         return None
     state = hd.pr.GrayscaleSoftcopyPresentationState(
         referenced_images=images,
@@ -73,7 +77,10 @@ def make_presentation_state(drawn: Drawn, *, sources: Sequence[Dataset], provena
         content_creator_name=f"{provenance.machine}^{MANUFACTURER}",
         graphic_layers=draw.layers or None,
         graphic_annotations=[*draw.annotations()],
-        voi_lut_transformations=_windowed(drawn.window),
+        # None is left to highdicom: it refuses sources whose elements are odd, or takes those of the first slice only.
+        modality_lut_transformation=_modality_lut(images[0], *rescaled.pop()),
+        voi_lut_transformations=[_windowed(drawn.window)],
+        presentation_lut_transformation=_presentation_lut(images[0]),
         transfer_syntax_uid=ImplicitVRLittleEndian,
         specific_character_set=None,  # it is copied with the stamp: highdicom does not know all
     )
@@ -81,14 +88,19 @@ def make_presentation_state(drawn: Drawn, *, sources: Sequence[Dataset], provena
     return stamp(state, title=f"{provenance.use_case} outlines", source=images[0], provenance=provenance)
 
 
-def _rescaling(image: Dataset) -> tuple[object, object]:
-    return image.get("RescaleSlope"), image.get("RescaleIntercept")
+def _modality_lut(image: Dataset, slope: float, intercept: float) -> hd.ModalityLUTTransformation:
+    kind = str(image.get("RescaleType") or ("HU" if image.get("Modality") == "CT" else "US"))
+    return hd.ModalityLUTTransformation(rescale_slope=slope, rescale_intercept=intercept, rescale_type=kind)
 
 
-def _windowed(window: Window | None) -> list[hd.pr.SoftcopyVOILUTTransformation] | None:
-    if window is None:
-        return None
-    return [hd.pr.SoftcopyVOILUTTransformation(window_center=window.centre, window_width=window.width)]
+def _windowed(window: Window) -> hd.pr.SoftcopyVOILUTTransformation:
+    # Narrower than 1 a linear window has no meaning (PS3.3 C.11.2.1.2.1).
+    return hd.pr.SoftcopyVOILUTTransformation(window_center=window.centre, window_width=max(window.width, 1.0))
+
+
+def _presentation_lut(image: Dataset) -> hd.PresentationLUTTransformation:
+    inverse = image.get("PhotometricInterpretation") == "MONOCHROME1"
+    return hd.PresentationLUTTransformation(presentation_lut_shape="INVERSE" if inverse else "IDENTITY")
 
 
 class _Draughtsman:
@@ -116,8 +128,10 @@ class _Draughtsman:
     def annotations(self) -> Iterator[hd.pr.GraphicAnnotation]:
         yield self._annotation_of_all()
         for key_frame in self._drawn.key_frames:
+            if not key_frame.title:
+                continue
             frame = self._drawn.frames[key_frame.frame]
-            yield self._annotation(frame, self._words, texts=[_words(key_frame.title, _TOP)])
+            yield self._annotation(frame, self._words, texts=[_words(key_frame.title[:_SHORT_TEXT_CHARACTERS], _TOP)])
         for layer, (label_map, segment) in zip(self._outlines, self._segments, strict=True):
             yield from self._outlined(layer, label_map, segment)
 
