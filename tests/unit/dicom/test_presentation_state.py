@@ -181,6 +181,13 @@ def test_a_title_of_any_length_is_written(made):
     assert len(annotations_of(made(title="")[2], "WORDS")) == 1
 
 
+def test_the_states_of_two_series_of_a_job_are_two_in_two_series(made):
+    first, second = made()[2], made({"SeriesInstanceUID": "1.2.3.4.9"})[2]
+
+    assert first.SOPInstanceUID != second.SOPInstanceUID
+    assert first.SeriesInstanceUID != second.SeriesInstanceUID
+
+
 def test_made_again_it_is_the_same(made):
     assert as_bytes(made()[2]) == as_bytes(made()[2])
 

@@ -10,7 +10,7 @@ import highdicom as hd
 import numpy as np
 import pytest
 from pydicom import dcmread
-from radbus_dicom.derived.segmentation import make_segmentation
+from radbus_dicom.derived.segmentation import make_segmentation, segmentation_reference
 from radbus_dicom.errors import OutputNotValid
 from radbus_dicom.identity import derived_uid, series_uid
 from radbus_dicom.opening import read_header_dataset
@@ -29,7 +29,7 @@ ORIENTATIONS = {
 def made(write_series, load_volume, label_map, provenance):
     """Make a SEG of random labels over slices that were written in reverse order."""
 
-    def make(orientation=ORIENTATIONS["axial"], name="lungs", **changes):
+    def make(orientation=ORIENTATIONS["axial"], name="lungs", by=provenance, **changes):
         step = (0, 0, 3.0) if orientation == ORIENTATIONS["tilted"] else np.cross(orientation[:3], orientation[3:]) * 3
         positions = [np.array((5.0, -7.0, 11.0)) + i * np.array(step) for i in range(5, -1, -1)]
         paths = write_series(positions, ImageOrientationPatient=list(orientation), **changes)
@@ -38,7 +38,7 @@ def made(write_series, load_volume, label_map, provenance):
         labels[2] = 0
         sources = [read_header_dataset(path) for path in paths]
         named = replace(label_map(labels), name=name)
-        seg = make_segmentation(named, sources=sources, frames=volume.frames, provenance=provenance)
+        seg = make_segmentation(named, sources=sources, frames=volume.frames, provenance=by)
         return volume, labels, seg
 
     return make
@@ -111,9 +111,32 @@ def test_a_rerun_makes_the_same_bytes_with_uids_from_the_job(made):
     _, _, second = made()
 
     assert as_bytes(first) == as_bytes(second)
-    assert first.SOPInstanceUID == derived_uid("job-1", "seg/lung-ct/lungs")
-    assert first.SeriesInstanceUID == series_uid("job-1", "seg") != first.SOPInstanceUID
+    assert first.SOPInstanceUID == derived_uid("job-1", "seg/lung-ct/1.2.3.4.3/lungs")
+    assert first.SeriesInstanceUID == series_uid("job-1", "seg/lung-ct/1.2.3.4.3") != first.SOPInstanceUID
     assert first.StudyInstanceUID == "1.2.3.4.2"
+
+
+@pytest.mark.parametrize("other", [{"machine": "nodule-ct"}, {"series": "1.2.3.4.9"}])
+def test_another_machine_or_series_of_a_job_has_objects_and_series_of_its_own(made, provenance, other):
+    _, _, first = made()
+    changed = replace(provenance, machine=other.get("machine", provenance.machine))
+    series = {"SeriesInstanceUID": other["series"]} if "series" in other else {}
+
+    _, _, second = made(by=changed, **series)
+
+    for keyword in ("SOPInstanceUID", "SeriesInstanceUID"):
+        assert first.get(keyword) != second.get(keyword)
+    uids = [seg.DimensionOrganizationSequence[0].DimensionOrganizationUID for seg in (first, second)]
+    assert uids[0] != uids[1]
+
+
+def test_other_objects_name_the_seg_by_the_uids_that_it_has(made, label_map, provenance, instance):
+    _, labels, seg = made()
+
+    reference = segmentation_reference(label_map(labels), instance(1), provenance)
+
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+        assert reference.get(keyword) == seg.get(keyword)
 
 
 def test_uids_of_other_jobs_and_outputs_differ():

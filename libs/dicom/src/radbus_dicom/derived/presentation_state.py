@@ -62,11 +62,12 @@ def make_presentation_state(drawn: Drawn, *, sources: Sequence[Dataset], provena
     rescaled = {each for source in sources if str(source.SOPInstanceUID) in shown for each in rescalings(source)}
     if len(rescaled) > 1:
         return None
+    name = f"pr/{provenance.of_series(images[0].SeriesInstanceUID)}"
     state = hd.pr.GrayscaleSoftcopyPresentationState(
         referenced_images=images,
-        series_instance_uid=series_uid(provenance.job_id, "pr"),
+        series_instance_uid=series_uid(provenance.job_id, name),
         series_number=SERIES_NUMBER,
-        sop_instance_uid=derived_uid(provenance.job_id, f"pr/{provenance.machine}"),
+        sop_instance_uid=derived_uid(provenance.job_id, name),
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=provenance.machine,

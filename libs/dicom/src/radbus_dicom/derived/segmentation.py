@@ -47,9 +47,9 @@ def make_segmentation(
         pixel_array=_labels_in_source_order(label_map.labels, segments, datasets, frames),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[_description(i, s, provenance) for i, s in enumerate(segments, start=1)],
-        series_instance_uid=series_uid(provenance.job_id, "seg"),
+        series_instance_uid=series_uid(provenance.job_id, f"seg/{provenance.of_series(datasets[0].SeriesInstanceUID)}"),
         series_number=SERIES_NUMBER,
-        sop_instance_uid=_instance_uid(label_map, provenance),
+        sop_instance_uid=_instance_uid(label_map, datasets[0], provenance),
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=provenance.machine,
@@ -67,15 +67,14 @@ def make_segmentation(
 def segmentation_reference(label_map: LabelMap, source: Dataset, provenance: Provenance) -> Dataset:
     """Return the four UIDs by which other objects name the SEG of a label map in which something is labelled."""
     reference = Dataset()
-    reference.SOPClassUID, reference.SOPInstanceUID = SegmentationStorage, _instance_uid(label_map, provenance)
+    reference.SOPClassUID, reference.SOPInstanceUID = SegmentationStorage, _instance_uid(label_map, source, provenance)
     reference.StudyInstanceUID = source.StudyInstanceUID
-    reference.SeriesInstanceUID = series_uid(provenance.job_id, "seg")
+    reference.SeriesInstanceUID = series_uid(provenance.job_id, f"seg/{provenance.of_series(source.SeriesInstanceUID)}")
     return reference
 
 
-def _instance_uid(label_map: LabelMap, provenance: Provenance) -> str:
-    # Two machines of a job may name a label map alike.
-    return derived_uid(provenance.job_id, f"seg/{provenance.machine}/{label_map.name}")
+def _instance_uid(label_map: LabelMap, source: Dataset, provenance: Provenance) -> str:
+    return derived_uid(provenance.job_id, f"seg/{provenance.of_series(source.SeriesInstanceUID)}/{label_map.name}")
 
 
 def _check(label_map: LabelMap, sources: Sequence[Dataset]) -> None:
@@ -124,7 +123,8 @@ def _finished(seg: Dataset, label_map: LabelMap, source: Dataset, provenance: Pr
     stamp(seg, title=f"{provenance.use_case} {label_map.name}", source=source, provenance=provenance)
     if "FrameOfReferenceUID" not in source:
         seg.PatientOrientation = source.get("PatientOrientation") or ""  # type 2C without a frame of reference
-    organization_uid = derived_uid(provenance.job_id, f"seg/{provenance.machine}/{label_map.name}/dimensions")
+    of_series = provenance.of_series(source.SeriesInstanceUID)
+    organization_uid = derived_uid(provenance.job_id, f"seg/{of_series}/{label_map.name}/dimensions")
     seg.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization_uid
     for index in seg.DimensionIndexSequence:
         index.DimensionOrganizationUID = organization_uid
