@@ -194,7 +194,8 @@ def test_made_again_it_is_the_same(made):
 
 def test_it_is_valid(made, dciodvfy, tmp_path):
     path = tmp_path / "pr.dcm"
-    path.write_bytes(as_bytes(made()[2]))
+    japanese = {"SpecificCharacterSet": ["", "ISO 2022 IR 87"], "PatientName": "Yamada^Tarou=山田^太郎=やまだ^たろう"}
+    path.write_bytes(as_bytes(made(japanese, names=("左肺", "Größe"), title="Большой")[2]))
 
     said = subprocess.run([dciodvfy, str(path)], capture_output=True, text=True, check=False).stderr
 

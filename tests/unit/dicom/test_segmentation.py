@@ -29,7 +29,7 @@ ORIENTATIONS = {
 def made(write_series, load_volume, label_map, provenance):
     """Make a SEG of random labels over slices that were written in reverse order."""
 
-    def make(orientation=ORIENTATIONS["axial"], name="lungs", by=provenance, **changes):
+    def make(orientation=ORIENTATIONS["axial"], name="lungs", words="Lung", by=provenance, **changes):
         step = (0, 0, 3.0) if orientation == ORIENTATIONS["tilted"] else np.cross(orientation[:3], orientation[3:]) * 3
         positions = [np.array((5.0, -7.0, 11.0)) + i * np.array(step) for i in range(5, -1, -1)]
         paths = write_series(positions, ImageOrientationPatient=list(orientation), **changes)
@@ -37,7 +37,9 @@ def made(write_series, load_volume, label_map, provenance):
         labels = np.random.default_rng(2).integers(0, 3, volume.voxels.shape, dtype=np.uint8)
         labels[2] = 0
         sources = [read_header_dataset(path) for path in paths]
-        named = replace(label_map(labels), name=name)
+        of_both = label_map(labels)
+        segments = tuple(replace(segment, name=words) for segment in of_both.segments)
+        named = replace(of_both, name=name, segments=segments)
         seg = make_segmentation(named, sources=sources, frames=volume.frames, provenance=by)
         return volume, labels, seg
 
@@ -95,7 +97,7 @@ CHARACTER_SETS = [
 
 @pytest.mark.parametrize(("character_set", "name"), CHARACTER_SETS)
 def test_it_passes_dciodvfy_and_says_that_it_is_for_research_only(made, tmp_path, dciodvfy, character_set, name):
-    _, _, seg = made(SpecificCharacterSet=character_set, PatientName=name)
+    _, _, seg = made(words="左肺 Größe", SpecificCharacterSet=character_set, PatientName=name)
     path = tmp_path / "seg.dcm"
     path.write_bytes(as_bytes(seg))
 
@@ -104,6 +106,7 @@ def test_it_passes_dciodvfy_and_says_that_it_is_for_research_only(made, tmp_path
     assert "Error" not in said.stdout + said.stderr
     assert seg.ContentDescription == "Research use only. Not for diagnosis."
     assert "research use only" in seg.SeriesDescription
+    assert dcmread(path).SegmentSequence[0].SegmentLabel == "左肺 Größe"
 
 
 def test_a_rerun_makes_the_same_bytes_with_uids_from_the_job(made):
@@ -147,13 +150,13 @@ def test_uids_of_other_jobs_and_outputs_differ():
 
 
 @pytest.mark.parametrize(("character_set", "name"), CHARACTER_SETS)
-def test_the_patient_keeps_the_name_in_the_source_s_character_set(made, character_set, name):
+def test_names_in_any_character_set_of_the_source_come_out_as_utf_8(made, character_set, name):
     _, _, seg = made(SpecificCharacterSet=character_set, PatientName=name)
 
     back = dcmread(BytesIO(as_bytes(seg)))
 
     assert str(back.PatientName) == name
-    assert back.SpecificCharacterSet == character_set
+    assert back.SpecificCharacterSet == "ISO_IR 192"
 
 
 @pytest.mark.parametrize("name", ["3rd ventricle", "Ödem", "左肺", "", "_x"])
