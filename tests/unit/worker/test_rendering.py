@@ -122,6 +122,16 @@ async def test_a_radiograph_whose_low_values_are_bright_is_drawn_so_whatever_its
     assert np.array_equal(seen["MONOCHROME1"], 255 - seen["MONOCHROME2"])
 
 
+async def test_label_maps_of_like_names_have_files_of_their_own(rendered):
+    made = await rendered(Inline(), kinds=frozenset({"npz", "seg"}), names=("肺", "脳", "Labels 2"))
+
+    names = {file.path.name for file in made.files} - {"output.json"}
+    assert names == {
+        *("seg-labels.dcm", "seg-labels-2.dcm", "seg-labels-2-2.dcm"),
+        *("labels-labels.npz", "labels-labels-2.npz", "labels-labels-2-2.npz"),
+    }
+
+
 async def test_an_output_that_contradicts_itself_fails_whatever_could_be_made_of_it(rendered):
     with pytest.raises(OutputNotValid, match="for each label"):
         await rendered(Inline(), label=9)

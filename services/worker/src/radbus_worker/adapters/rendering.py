@@ -129,7 +129,8 @@ class Renderer:
         if "rtstruct" in wanted.kinds and output.usable:
             yield self._structures(loaded, labels, wanted)
         if "npz" in wanted.kinds:
-            yield from (self._npz(loaded, each, wanted.folder) for each in labels)
+            names = _names(labels)
+            yield from (self._npz(loaded, *each, wanted.folder) for each in zip(labels, names, strict=True))
         if "sc_png" in wanted.kinds:
             yield self._key_slices(loaded, labels, output, wanted.folder)
         if wanted.kinds & _OF_THE_STUDY:
@@ -142,9 +143,9 @@ class Renderer:
         origin = pixel_work.Origin(tuple(loaded.plan.slots_by_path()), loaded.shared, wanted.provenance)
         folder, seen = wanted.folder, (labels, output.key_frames, _window(output, loaded), origin)
         if "seg" in wanted.kinds:
-            for each in labels:
+            for each, name in zip(labels, _names(labels), strict=True):
                 write = partial(pixel_work.write_segmentation, each, origin)
-                yield self._one("seg", folder / f"seg-{_name(each)}.dcm", write)
+                yield self._one("seg", folder / f"seg-{name}.dcm", write)
         if "sr" in wanted.kinds:
             said = replace(output, label_maps=())  # their arrays are shared, not sent
             yield self._one("sr", folder / "sr.dcm", partial(pixel_work.write_measurement_report, said, labels, origin))
@@ -187,8 +188,8 @@ class Renderer:
 
         return Drawing(file.kind, draw)
 
-    def _npz(self, loaded: LoadedVolume, labels: SharedLabels, folder: Path) -> Drawing:
-        file = RenderedFile("npz", folder / f"labels-{_name(labels)}.npz", "application/octet-stream")
+    def _npz(self, loaded: LoadedVolume, labels: SharedLabels, name: str, folder: Path) -> Drawing:
+        file = RenderedFile("npz", folder / f"labels-{name}.npz", "application/octet-stream")
 
         async def draw() -> list[RenderedFile]:
             await self.pool.run(pixel_work.write_npz, labels, loaded.shared, file.path)
@@ -265,5 +266,11 @@ def _window(output: MachineOutput, loaded: LoadedVolume) -> Window | None:
     return next((_WINDOWS[kind] for kind in kinds if kind in _WINDOWS), None)
 
 
-def _name(labels: SharedLabels) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", labels.name.lower()).strip("-") or "labels"
+def _names(labels: Sequence[SharedLabels]) -> list[str]:
+    """Name the files of label maps, with a running number where what is plain in their names is the same."""
+    names: list[str] = []
+    for each in labels:
+        plain = re.sub(r"[^a-z0-9]+", "-", each.name.lower()).strip("-") or "labels"
+        candidates = (plain, *(f"{plain}-{number}" for number in range(2, len(labels) + 2)))
+        names.append(next(name for name in candidates if name not in names))
+    return names
