@@ -13,6 +13,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedMRImageStorage
 from radbus_contracts.notice import RESEARCH_USE_ONLY
+from radbus_dicom.derived.contours import trace
 from radbus_dicom.derived.key_slices import LUNG_WINDOW, Window
 from radbus_dicom.derived.presentation_state import Drawn, make_presentation_state
 from radbus_dicom.opening import read_header_dataset
@@ -186,6 +187,22 @@ def test_the_states_of_two_series_of_a_job_are_two_in_two_series(made):
 
     assert first.SOPInstanceUID != second.SOPInstanceUID
     assert first.SeriesInstanceUID != second.SeriesInstanceUID
+
+
+def test_an_outline_of_more_points_than_can_be_counted_is_left_out(instance, provenance, label_map):
+    comb = np.zeros((1, 512, 512), np.uint8)
+    comb[0, 0] = comb[0, :, 1::4] = comb[0, 2::2, 0::4] = comb[0, 2::2, 2::4] = 1
+    comb[0, 0, -1] = 2
+    source = instance(1, Rows=512, Columns=512, PixelData=bytes(512 * 512 * 2))
+    frames = [Frame(source.SOPInstanceUID, source.SOPClassUID, (0, 0, 1), 1, 1)]
+
+    drawn = Drawn([label_map(comb)], [], frames, LUNG_WINDOW)
+    state = make_presentation_state(drawn, sources=[source], provenance=provenance)
+
+    state = dcmread(BytesIO(as_bytes(state)))
+    assert len(trace(comb[0] == 1)[0]) > 65_535
+    first, second, _ = (layer.GraphicLayer for layer in state.GraphicLayerSequence)
+    assert (len(annotations_of(state, first)), len(annotations_of(state, second))) == (0, 1)
 
 
 def test_made_again_it_is_the_same(made):

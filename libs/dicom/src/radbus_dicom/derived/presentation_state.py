@@ -28,6 +28,10 @@ silence_pydicom()
 
 SERIES_NUMBER: Final = 9300
 _SHORT_TEXT_CHARACTERS: Final = 1024
+_MOST_POINTS: Final = 65_535
+"""NumberOfGraphicPoints is US; an outline is closed by its first point."""
+_MOST_HOLES: Final = 100
+"""Of one outline: more are noise, which no reader can see."""
 _TOP: Final = (0.0, 0.0, 1.0, 0.05)
 """Where key frames' titles stand, and below where the notice does, as parts of the display (PS3.3 C.10.5)."""
 _BOTTOM: Final = (0.0, 0.95, 1.0, 1.0)
@@ -140,7 +144,8 @@ class _Draughtsman:
         self, layer: hd.pr.GraphicLayer, label_map: LabelMap, segment: Segment
     ) -> Iterator[hd.pr.GraphicAnnotation]:
         for frame, plane in zip(self._drawn.frames, label_map.labels, strict=True):
-            polygons = trace(plane == segment.number)
+            traced = trace(plane == segment.number, most_holes=_MOST_HOLES)
+            polygons = [polygon for polygon in traced if len(polygon) < _MOST_POINTS]
             if polygons:
                 yield self._annotation(frame, layer, graphics=[_polyline(polygon) for polygon in polygons])
 
