@@ -74,5 +74,16 @@ def test_a_contour_has_corners_only_and_does_not_repeat_its_first():
     assert polygon[0].tolist() != polygon[-1].tolist()
 
 
+def test_where_there_are_more_holes_than_asked_for_the_smaller_ones_are_filled():
+    mask = np.ones((9, 20), np.bool_)
+    mask[2:6, 2:8] = mask[4, 12] = mask[6, 15] = False
+
+    traced = filled(trace(mask, most_holes=1), mask.shape)
+
+    assert not traced[2:6, 2:8].any()
+    assert traced.sum() == mask.sum() + 2
+    assert np.array_equal(filled(trace(mask), mask.shape), mask)
+
+
 def test_nothing_has_no_contour():
     assert trace(np.zeros((3, 4), np.bool_)) == []

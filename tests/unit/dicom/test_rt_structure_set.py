@@ -153,9 +153,10 @@ def test_uids_of_64_digits_are_repeated_as_they_are_and_its_own_come_from_the_jo
     assert named == [hashed(f"1.2.3.4.1.{number}") for number in (2, 3, 1)]
     drawn = back.ROIContourSequence[0].ContourSequence
     assert [contour.ContourImageSequence[0].ReferencedSOPInstanceUID for contour in drawn] == named
-    own = derived_uid("job-1", f"rtstruct/{provenance.machine}/{hashed('1.2.3.4.3')}")
+    name = f"rtstruct/{provenance.machine}/{hashed('1.2.3.4.3')}"
+    own = derived_uid("job-1", name)
     assert back.SOPInstanceUID == back.file_meta.MediaStorageSOPInstanceUID == own
-    assert back.SeriesInstanceUID == series_uid("job-1", "rtstruct")
+    assert back.SeriesInstanceUID == series_uid("job-1", name)
     assert (back["PatientID"].is_empty, back["PatientName"].is_empty) == (True, True)
 
 

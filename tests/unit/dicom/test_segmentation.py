@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from io import BytesIO
 
 import highdicom as hd
 import numpy as np
 import pytest
 from pydicom import dcmread
-from radbus_dicom.derived.segmentation import make_segmentation
+from radbus_dicom.derived.segmentation import make_segmentation, segmentation_reference
 from radbus_dicom.errors import OutputNotValid
 from radbus_dicom.identity import derived_uid, series_uid
 from radbus_dicom.opening import read_header_dataset
@@ -28,7 +29,7 @@ ORIENTATIONS = {
 def made(write_series, load_volume, label_map, provenance):
     """Make a SEG of random labels over slices that were written in reverse order."""
 
-    def make(orientation=ORIENTATIONS["axial"], **changes):
+    def make(orientation=ORIENTATIONS["axial"], name="lungs", words="Lung", by=provenance, **changes):
         step = (0, 0, 3.0) if orientation == ORIENTATIONS["tilted"] else np.cross(orientation[:3], orientation[3:]) * 3
         positions = [np.array((5.0, -7.0, 11.0)) + i * np.array(step) for i in range(5, -1, -1)]
         paths = write_series(positions, ImageOrientationPatient=list(orientation), **changes)
@@ -36,7 +37,10 @@ def made(write_series, load_volume, label_map, provenance):
         labels = np.random.default_rng(2).integers(0, 3, volume.voxels.shape, dtype=np.uint8)
         labels[2] = 0
         sources = [read_header_dataset(path) for path in paths]
-        seg = make_segmentation(label_map(labels), sources=sources, frames=volume.frames, provenance=provenance)
+        of_both = label_map(labels)
+        segments = tuple(replace(segment, name=words) for segment in of_both.segments)
+        named = replace(of_both, name=name, segments=segments)
+        seg = make_segmentation(named, sources=sources, frames=volume.frames, provenance=by)
         return volume, labels, seg
 
     return make
@@ -93,7 +97,7 @@ CHARACTER_SETS = [
 
 @pytest.mark.parametrize(("character_set", "name"), CHARACTER_SETS)
 def test_it_passes_dciodvfy_and_says_that_it_is_for_research_only(made, tmp_path, dciodvfy, character_set, name):
-    _, _, seg = made(SpecificCharacterSet=character_set, PatientName=name)
+    _, _, seg = made(words="左肺 Größe", SpecificCharacterSet=character_set, PatientName=name)
     path = tmp_path / "seg.dcm"
     path.write_bytes(as_bytes(seg))
 
@@ -102,6 +106,7 @@ def test_it_passes_dciodvfy_and_says_that_it_is_for_research_only(made, tmp_path
     assert "Error" not in said.stdout + said.stderr
     assert seg.ContentDescription == "Research use only. Not for diagnosis."
     assert "research use only" in seg.SeriesDescription
+    assert dcmread(path).SegmentSequence[0].SegmentLabel == "左肺 Größe"
 
 
 def test_a_rerun_makes_the_same_bytes_with_uids_from_the_job(made):
@@ -109,9 +114,32 @@ def test_a_rerun_makes_the_same_bytes_with_uids_from_the_job(made):
     _, _, second = made()
 
     assert as_bytes(first) == as_bytes(second)
-    assert first.SOPInstanceUID == derived_uid("job-1", "seg/lung-ct/lungs")
-    assert first.SeriesInstanceUID == series_uid("job-1", "seg") != first.SOPInstanceUID
+    assert first.SOPInstanceUID == derived_uid("job-1", "seg/lung-ct/1.2.3.4.3/lungs")
+    assert first.SeriesInstanceUID == series_uid("job-1", "seg/lung-ct/1.2.3.4.3") != first.SOPInstanceUID
     assert first.StudyInstanceUID == "1.2.3.4.2"
+
+
+@pytest.mark.parametrize("other", [{"machine": "nodule-ct"}, {"series": "1.2.3.4.9"}])
+def test_another_machine_or_series_of_a_job_has_objects_and_series_of_its_own(made, provenance, other):
+    _, _, first = made()
+    changed = replace(provenance, machine=other.get("machine", provenance.machine))
+    series = {"SeriesInstanceUID": other["series"]} if "series" in other else {}
+
+    _, _, second = made(by=changed, **series)
+
+    for keyword in ("SOPInstanceUID", "SeriesInstanceUID"):
+        assert first.get(keyword) != second.get(keyword)
+    uids = [seg.DimensionOrganizationSequence[0].DimensionOrganizationUID for seg in (first, second)]
+    assert uids[0] != uids[1]
+
+
+def test_other_objects_name_the_seg_by_the_uids_that_it_has(made, label_map, provenance, instance):
+    _, labels, seg = made()
+
+    reference = segmentation_reference(label_map(labels), instance(1), provenance)
+
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+        assert reference.get(keyword) == seg.get(keyword)
 
 
 def test_uids_of_other_jobs_and_outputs_differ():
@@ -122,13 +150,20 @@ def test_uids_of_other_jobs_and_outputs_differ():
 
 
 @pytest.mark.parametrize(("character_set", "name"), CHARACTER_SETS)
-def test_the_patient_keeps_the_name_in_the_source_s_character_set(made, character_set, name):
+def test_names_in_any_character_set_of_the_source_come_out_as_utf_8(made, character_set, name):
     _, _, seg = made(SpecificCharacterSet=character_set, PatientName=name)
 
     back = dcmread(BytesIO(as_bytes(seg)))
 
     assert str(back.PatientName) == name
-    assert back.SpecificCharacterSet == character_set
+    assert back.SpecificCharacterSet == "ISO_IR 192"
+
+
+@pytest.mark.parametrize("name", ["3rd ventricle", "Ödem", "左肺", "", "_x"])
+def test_a_label_map_of_any_name_has_a_content_label(made, name):
+    _, _, seg = made(name=name)
+
+    assert seg.ContentLabel[0].isalpha()
 
 
 def test_what_a_deidentified_source_lacks_is_empty_and_invalid_values_are_left_out(made):

@@ -69,6 +69,13 @@ class FrameHeader:
     patient_id: str = field(default="", repr=False)
 
 
+def rescalings(ds: Dataset) -> set[tuple[float, float]]:
+    """Return slope and intercept of the frames of an instance, each pair once; 1 and 0 where it has none."""
+    shared = _first_item(ds, "SharedFunctionalGroupsSequence")
+    per_frame = ds.get("PerFrameFunctionalGroupsSequence") or [None]
+    return {_rescaling(_Groups(ds, shared, group)) for group in per_frame}
+
+
 def read_frame_headers(path: Path) -> list[FrameHeader]:
     """Return the headers of all frames of the instance in the file `path`, in its own order.
 
@@ -116,8 +123,7 @@ class _Groups:
 
 
 def _frame_header(path: Path, ds: Dataset, groups: _Groups, index: int) -> FrameHeader:
-    slope = groups.numbers("PixelValueTransformationSequence", "RescaleSlope", 1)
-    intercept = groups.numbers("PixelValueTransformationSequence", "RescaleIntercept", 1)
+    slope, intercept = _rescaling(groups)
     thickness = groups.numbers("PixelMeasuresSequence", "SliceThickness", 1)
     instance_number = ds.get("InstanceNumber")
     return FrameHeader(
@@ -134,8 +140,8 @@ def _frame_header(path: Path, ds: Dataset, groups: _Groups, index: int) -> Frame
         photometric_interpretation=str(ds.get("PhotometricInterpretation") or ""),
         bits_stored=int(ds.get("BitsStored") or 16),
         is_signed=ds.get("PixelRepresentation") == 1,
-        rescale_slope=slope[0] if slope and slope[0] != 0 else 1.0,
-        rescale_intercept=intercept[0] if intercept else 0.0,
+        rescale_slope=slope,
+        rescale_intercept=intercept,
         image_position_patient=groups.numbers("PlanePositionSequence", "ImagePositionPatient", 3),
         image_orientation_patient=groups.numbers("PlaneOrientationSequence", "ImageOrientationPatient", 6),
         pixel_spacing_mm=groups.numbers("PixelMeasuresSequence", "PixelSpacing", 2),
@@ -145,6 +151,12 @@ def _frame_header(path: Path, ds: Dataset, groups: _Groups, index: int) -> Frame
         study_instance_uid=str(ds.get("StudyInstanceUID") or ""),
         patient_id=str(ds.get("PatientID") or "").strip(),
     )
+
+
+def _rescaling(groups: _Groups) -> tuple[float, float]:
+    slope = groups.numbers("PixelValueTransformationSequence", "RescaleSlope", 1)
+    intercept = groups.numbers("PixelValueTransformationSequence", "RescaleIntercept", 1)
+    return slope[0] if slope and slope[0] != 0 else 1.0, intercept[0] if intercept else 0.0
 
 
 def _first_item(ds: Dataset, sequence: str) -> Dataset | None:

@@ -39,11 +39,9 @@ def make_encapsulated_pdf(pdf: bytes, *, title: str, source: Dataset, provenance
     ds.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    stamped = stamp(
+    return stamp(
         ds, title=f"{provenance.use_case} report"[:LONG_STRING_CHARACTERS], source=source, provenance=provenance
     )
-    stamped.SpecificCharacterSet = "ISO_IR 192"  # what was decoded above fits into nothing smaller for sure
-    return stamped
 
 
 def _concept() -> Dataset:

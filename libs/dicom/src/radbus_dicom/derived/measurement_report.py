@@ -84,9 +84,9 @@ def make_measurement_report(
     sr = hd.sr.Comprehensive3DSR(
         evidence=[*evidence, *(each.segmentation for each in segmentations)],
         content=root,
-        series_instance_uid=series_uid(provenance.job_id, "sr"),
+        series_instance_uid=series_uid(provenance.job_id, f"sr/{provenance.of_series(evidence[0].SeriesInstanceUID)}"),
         series_number=SERIES_NUMBER,
-        sop_instance_uid=derived_uid(provenance.job_id, f"sr/{provenance.machine}"),
+        sop_instance_uid=derived_uid(provenance.job_id, f"sr/{provenance.of_series(evidence[0].SeriesInstanceUID)}"),
         instance_number=1,
         manufacturer=MANUFACTURER,
         is_complete=True,
@@ -182,8 +182,9 @@ class _Writer:
         )
 
     def _tracking(self, name: str, words: str) -> hd.sr.TrackingIdentifier:
+        of_series = self._provenance.of_series(self._source.SeriesInstanceUID)
         return hd.sr.TrackingIdentifier(
-            uid=derived_uid(self._provenance.job_id, f"sr/{self._provenance.machine}/{name}"), identifier=words
+            uid=derived_uid(self._provenance.job_id, f"sr/{of_series}/{name}"), identifier=words
         )
 
 

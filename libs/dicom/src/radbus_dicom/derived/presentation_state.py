@@ -18,15 +18,20 @@ from radbus_dicom.derived.key_slices import Window
 from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
 from radbus_dicom.derived.sources import sources_for_highdicom
-from radbus_dicom.derived.stamping import LONG_STRING_CHARACTERS, stamp
+from radbus_dicom.derived.stamping import LONG_STRING_CHARACTERS, code_string, stamp
 from radbus_dicom.errors import OutputNotValid
+from radbus_dicom.frames import rescalings
 from radbus_dicom.identity import derived_uid, series_uid
 from radbus_dicom.quiet import silence_pydicom
 
 silence_pydicom()
 
 SERIES_NUMBER: Final = 9300
-_CODE_STRING_CHARACTERS: Final = 16
+_SHORT_TEXT_CHARACTERS: Final = 1024
+_MOST_POINTS: Final = 65_535
+"""NumberOfGraphicPoints is US; an outline is closed by its first point."""
+_MOST_HOLES: Final = 100
+"""Of one outline: more are noise, which no reader can see."""
 _TOP: Final = (0.0, 0.0, 1.0, 0.05)
 """Where key frames' titles stand, and below where the notice does, as parts of the display (PS3.3 C.10.5)."""
 _BOTTOM: Final = (0.0, 0.95, 1.0, 1.0)
@@ -39,7 +44,7 @@ class Drawn:
     label_maps: Sequence[LabelMap]
     key_frames: Sequence[KeyFrame]
     frames: Sequence[Frame]
-    window: Window | None = None
+    window: Window
 
 
 def make_presentation_state(drawn: Drawn, *, sources: Sequence[Dataset], provenance: Provenance) -> Dataset | None:
@@ -57,24 +62,30 @@ def make_presentation_state(drawn: Drawn, *, sources: Sequence[Dataset], provena
         check_labels(label_map, frames=len(drawn.frames))
     images = sources_for_highdicom(sources, drawn.frames)
     draw = _Draughtsman(images, drawn)
-    if len({_rescaling(image) for image in images}) > 1:
+    shown = {str(image.SOPInstanceUID) for image in images}
+    rescaled = {each for source in sources if str(source.SOPInstanceUID) in shown for each in rescalings(source)}
+    if len(rescaled) > 1:
         return None
+    name = f"pr/{provenance.of_series(images[0].SeriesInstanceUID)}"
     state = hd.pr.GrayscaleSoftcopyPresentationState(
         referenced_images=images,
-        series_instance_uid=series_uid(provenance.job_id, "pr"),
+        series_instance_uid=series_uid(provenance.job_id, name),
         series_number=SERIES_NUMBER,
-        sop_instance_uid=derived_uid(provenance.job_id, f"pr/{provenance.machine}"),
+        sop_instance_uid=derived_uid(provenance.job_id, name),
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=provenance.machine,
         software_versions=provenance.machine_version,
         device_serial_number=(provenance.weights_sha256 or provenance.job_id)[:LONG_STRING_CHARACTERS],
-        content_label=_code_string(provenance.use_case),
+        content_label=code_string(provenance.use_case),
         content_description=RESEARCH_USE_ONLY,
         content_creator_name=f"{provenance.machine}^{MANUFACTURER}",
         graphic_layers=draw.layers or None,
         graphic_annotations=[*draw.annotations()],
-        voi_lut_transformations=_windowed(drawn.window),
+        # None is left to highdicom: it refuses sources whose elements are odd, or takes those of the first slice only.
+        modality_lut_transformation=_modality_lut(images[0], *rescaled.pop()),
+        voi_lut_transformations=[_windowed(drawn.window)],
+        presentation_lut_transformation=_presentation_lut(images[0]),
         transfer_syntax_uid=ImplicitVRLittleEndian,
         specific_character_set=None,  # it is copied with the stamp: highdicom does not know all
     )
@@ -82,18 +93,19 @@ def make_presentation_state(drawn: Drawn, *, sources: Sequence[Dataset], provena
     return stamp(state, title=f"{provenance.use_case} outlines", source=images[0], provenance=provenance)
 
 
-def _rescaling(image: Dataset) -> tuple[object, object]:
-    return image.get("RescaleSlope"), image.get("RescaleIntercept")
+def _modality_lut(image: Dataset, slope: float, intercept: float) -> hd.ModalityLUTTransformation:
+    kind = str(image.get("RescaleType") or ("HU" if image.get("Modality") == "CT" else "US"))
+    return hd.ModalityLUTTransformation(rescale_slope=slope, rescale_intercept=intercept, rescale_type=kind)
 
 
-def _windowed(window: Window | None) -> list[hd.pr.SoftcopyVOILUTTransformation] | None:
-    if window is None:
-        return None
-    return [hd.pr.SoftcopyVOILUTTransformation(window_center=window.centre, window_width=window.width)]
+def _windowed(window: Window) -> hd.pr.SoftcopyVOILUTTransformation:
+    # Narrower than 1 a linear window has no meaning (PS3.3 C.11.2.1.2.1).
+    return hd.pr.SoftcopyVOILUTTransformation(window_center=window.centre, window_width=max(window.width, 1.0))
 
 
-def _code_string(text: str) -> str:
-    return "".join(c if c.isascii() and c.isalnum() else "_" for c in text).upper()[:_CODE_STRING_CHARACTERS]
+def _presentation_lut(image: Dataset) -> hd.PresentationLUTTransformation:
+    inverse = image.get("PhotometricInterpretation") == "MONOCHROME1"
+    return hd.PresentationLUTTransformation(presentation_lut_shape="INVERSE" if inverse else "IDENTITY")
 
 
 class _Draughtsman:
@@ -105,7 +117,7 @@ class _Draughtsman:
         self._segments = [(each, segment) for each in drawn.label_maps for segment in each.segments]
         self._outlines = [
             hd.pr.GraphicLayer(
-                layer_name=f"{_code_string(segment.name)[:12]}_{number}",
+                layer_name=code_string(f"S{number}_{segment.name}"),
                 order=number,
                 description=segment.name[:LONG_STRING_CHARACTERS],
                 display_color=hd.color.CIELabColor.from_rgb(*segment.colour),
@@ -121,8 +133,10 @@ class _Draughtsman:
     def annotations(self) -> Iterator[hd.pr.GraphicAnnotation]:
         yield self._annotation_of_all()
         for key_frame in self._drawn.key_frames:
+            if not key_frame.title:
+                continue
             frame = self._drawn.frames[key_frame.frame]
-            yield self._annotation(frame, self._words, texts=[_words(key_frame.title, _TOP)])
+            yield self._annotation(frame, self._words, texts=[_words(key_frame.title[:_SHORT_TEXT_CHARACTERS], _TOP)])
         for layer, (label_map, segment) in zip(self._outlines, self._segments, strict=True):
             yield from self._outlined(layer, label_map, segment)
 
@@ -130,7 +144,8 @@ class _Draughtsman:
         self, layer: hd.pr.GraphicLayer, label_map: LabelMap, segment: Segment
     ) -> Iterator[hd.pr.GraphicAnnotation]:
         for frame, plane in zip(self._drawn.frames, label_map.labels, strict=True):
-            polygons = trace(plane == segment.number)
+            traced = trace(plane == segment.number, most_holes=_MOST_HOLES)
+            polygons = [polygon for polygon in traced if len(polygon) < _MOST_POINTS]
             if polygons:
                 yield self._annotation(frame, layer, graphics=[_polyline(polygon) for polygon in polygons])
 

@@ -25,6 +25,10 @@ class Provenance:
     made_at: datetime
     weights_sha256: str | None = None
 
+    def of_series(self, series_instance_uid: str) -> str:
+        """Name what this machine makes of a series: a job has several machines, and one may judge several series."""
+        return f"{self.machine}/{series_instance_uid}"
+
     def as_json(self) -> dict[str, str | int | None]:
         """Return all of it in JSON's types, with the disclaimer."""
         return {**asdict(self), "made_at": self.made_at.isoformat(), "disclaimer": RESEARCH_USE_ONLY}

@@ -73,11 +73,10 @@ def _numbered(rois: list[tuple[LabelMap, Segment]]) -> Iterator[tuple[int, tuple
 def _head(source: Dataset, provenance: Provenance, model_id: str) -> Dataset:
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
-    # Several machines of a job may draw, one of them on several series.
-    name = f"rtstruct/{provenance.machine}/{source.SeriesInstanceUID}"
+    name = f"rtstruct/{provenance.of_series(source.SeriesInstanceUID)}"
     ds.SOPClassUID, ds.SOPInstanceUID = RTStructureSetStorage, derived_uid(provenance.job_id, name)
     copy_patient_and_study(source, ds)
-    ds.SeriesInstanceUID = series_uid(provenance.job_id, "rtstruct")
+    ds.SeriesInstanceUID = series_uid(provenance.job_id, name)
     ds.Modality, ds.SeriesNumber, ds.OperatorsName = "RTSTRUCT", None, ""
     title = f"{provenance.use_case} {provenance.machine}"[: _LONG_STRING_CHARACTERS - 24]
     ds.SeriesDescription = f"{title} (research use only)"

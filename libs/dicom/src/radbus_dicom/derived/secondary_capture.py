@@ -74,6 +74,7 @@ def make_secondary_captures(
         check_labels(label_map, frames=len(volume.frames))
     images = {str(image.SOPInstanceUID): image for image in sources_for_highdicom(sources, volume.frames)}
     first = next(iter(images.values()))
+    name = f"sc/{provenance.of_series(first.SeriesInstanceUID)}"
     for number, frame in enumerate(chosen_frames(overlaid_), start=1):
         source = images[volume.frames[frame].sop_instance_uid]
         capture = hd.sc.SCImage.from_ref_dataset(
@@ -82,9 +83,9 @@ def make_secondary_captures(
             photometric_interpretation=hd.PhotometricInterpretationValues.RGB,
             bits_allocated=8,
             coordinate_system=hd.CoordinateSystemNames.PATIENT,
-            series_instance_uid=series_uid(provenance.job_id, "sc"),
+            series_instance_uid=series_uid(provenance.job_id, name),
             series_number=SERIES_NUMBER,
-            sop_instance_uid=derived_uid(provenance.job_id, f"sc/{provenance.machine}/{frame}"),
+            sop_instance_uid=derived_uid(provenance.job_id, f"{name}/{frame}"),
             instance_number=number,
             manufacturer=MANUFACTURER,
             patient_orientation=_orientation(volume),

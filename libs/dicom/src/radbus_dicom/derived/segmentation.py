@@ -16,7 +16,7 @@ from radbus_dicom.derived.coding import algorithm_of, coded
 from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
 from radbus_dicom.derived.sources import sources_for_highdicom
-from radbus_dicom.derived.stamping import LONG_STRING_CHARACTERS, stamp
+from radbus_dicom.derived.stamping import LONG_STRING_CHARACTERS, code_string, stamp
 from radbus_dicom.errors import OutputNotValid
 from radbus_dicom.identity import derived_uid, series_uid
 from radbus_dicom.quiet import silence_pydicom
@@ -47,16 +47,16 @@ def make_segmentation(
         pixel_array=_labels_in_source_order(label_map.labels, segments, datasets, frames),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[_description(i, s, provenance) for i, s in enumerate(segments, start=1)],
-        series_instance_uid=series_uid(provenance.job_id, "seg"),
+        series_instance_uid=series_uid(provenance.job_id, f"seg/{provenance.of_series(datasets[0].SeriesInstanceUID)}"),
         series_number=SERIES_NUMBER,
-        sop_instance_uid=_instance_uid(label_map, provenance),
+        sop_instance_uid=_instance_uid(label_map, datasets[0], provenance),
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=provenance.machine,
         software_versions=provenance.machine_version,
         device_serial_number=(provenance.weights_sha256 or provenance.job_id)[:LONG_STRING_CHARACTERS],
         content_description=RESEARCH_USE_ONLY,
-        content_label=_content_label(label_map.name),
+        content_label=code_string(label_map.name),
         content_creator_name=f"{provenance.machine}^{MANUFACTURER}",
         omit_empty_frames=True,
         specific_character_set=None,
@@ -67,15 +67,14 @@ def make_segmentation(
 def segmentation_reference(label_map: LabelMap, source: Dataset, provenance: Provenance) -> Dataset:
     """Return the four UIDs by which other objects name the SEG of a label map in which something is labelled."""
     reference = Dataset()
-    reference.SOPClassUID, reference.SOPInstanceUID = SegmentationStorage, _instance_uid(label_map, provenance)
+    reference.SOPClassUID, reference.SOPInstanceUID = SegmentationStorage, _instance_uid(label_map, source, provenance)
     reference.StudyInstanceUID = source.StudyInstanceUID
-    reference.SeriesInstanceUID = series_uid(provenance.job_id, "seg")
+    reference.SeriesInstanceUID = series_uid(provenance.job_id, f"seg/{provenance.of_series(source.SeriesInstanceUID)}")
     return reference
 
 
-def _instance_uid(label_map: LabelMap, provenance: Provenance) -> str:
-    # Two machines of a job may name a label map alike.
-    return derived_uid(provenance.job_id, f"seg/{provenance.machine}/{label_map.name}")
+def _instance_uid(label_map: LabelMap, source: Dataset, provenance: Provenance) -> str:
+    return derived_uid(provenance.job_id, f"seg/{provenance.of_series(source.SeriesInstanceUID)}/{label_map.name}")
 
 
 def _check(label_map: LabelMap, sources: Sequence[Dataset]) -> None:
@@ -119,17 +118,13 @@ def _description(number: int, segment: Segment, provenance: Provenance) -> hd.se
     return description
 
 
-def _content_label(name: str) -> str:
-    label = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name).upper()
-    return label[:16] or "SEGMENTATION"
-
-
 def _finished(seg: Dataset, label_map: LabelMap, source: Dataset, provenance: Provenance) -> Dataset:
     """Add what highdicom has no argument for, and replace what it takes from the clock or at random."""
     stamp(seg, title=f"{provenance.use_case} {label_map.name}", source=source, provenance=provenance)
     if "FrameOfReferenceUID" not in source:
         seg.PatientOrientation = source.get("PatientOrientation") or ""  # type 2C without a frame of reference
-    organization_uid = derived_uid(provenance.job_id, f"seg/{provenance.machine}/{label_map.name}/dimensions")
+    of_series = provenance.of_series(source.SeriesInstanceUID)
+    organization_uid = derived_uid(provenance.job_id, f"seg/{of_series}/{label_map.name}/dimensions")
     seg.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization_uid
     for index in seg.DimensionIndexSequence:
         index.DimensionOrganizationUID = organization_uid

@@ -12,7 +12,7 @@ from radbus_dicom.derived.archives import make_npz
 from radbus_dicom.derived.encapsulated_pdf import make_encapsulated_pdf
 from radbus_dicom.derived.fhir import make_fhir_bundle
 from radbus_dicom.derived.hl7 import make_oru_r01
-from radbus_dicom.derived.key_slices import Window, draw_key_slice
+from radbus_dicom.derived.key_slices import Window, default_window, draw_key_slice
 from radbus_dicom.derived.measurement_report import SegmentationReference, make_measurement_report
 from radbus_dicom.derived.presentation_state import Drawn, make_presentation_state
 from radbus_dicom.derived.provenance import Provenance
@@ -114,7 +114,8 @@ def write_presentation_state(
     target: Path,
 ) -> bool:
     """Write the presentation state of the label maps; False when one cannot show all source instances."""
-    drawn = Drawn([each.label_map() for each in labels], key_frames, origin.volume.frames, window)
+    shown = window or default_window(origin.volume.volume_to_draw())
+    drawn = Drawn([each.label_map() for each in labels], key_frames, origin.volume.frames, shown)
     ds = make_presentation_state(drawn, sources=_headers(origin), provenance=origin.provenance)
     if ds is None:
         return False
@@ -130,7 +131,7 @@ def write_secondary_captures(
     folder: Path,
 ) -> list[Path]:
     """Write the secondary captures into a folder and return their paths, in their order."""
-    overlaid = Overlaid(origin.volume.volume(), [each.label_map() for each in labels], key_frames, window)
+    overlaid = Overlaid(origin.volume.volume_to_draw(), [each.label_map() for each in labels], key_frames, window)
     paths: list[Path] = []
     for ds in make_secondary_captures(overlaid, sources=_headers(origin), provenance=origin.provenance):
         paths.append(folder / f"sc-{len(paths) + 1:03d}.dcm")
@@ -170,7 +171,7 @@ def write_key_slices(
     window: Window | None,
 ) -> None:
     """Draw key frames with the labels over them."""
-    drawn, label_maps = volume.volume(), [each.label_map() for each in labels]
+    drawn, label_maps = volume.volume_to_draw(), [each.label_map() for each in labels]
     for key_frame, target in key_frames:
         target.write_bytes(draw_key_slice(drawn, key_frame, label_maps=label_maps, window=window))
 

@@ -11,8 +11,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import structlog
+from radbus_contracts.errors import TransientError
 from radbus_dicom.derived.archives import output_json
 from radbus_dicom.derived.key_slices import BRAIN_WINDOW, LUNG_WINDOW, Window
+from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import Provenance
 from radbus_dicom.errors import OutputNotValid, SeriesNotUsable
 from radbus_dicom.geometry import PROJECTION_MODALITIES
@@ -25,10 +28,22 @@ from radbus_worker.adapters.shared_volumes import SharedLabels
 from radbus_worker.adapters.together import all_of
 from radbus_worker.adapters.volumes import LoadedVolume
 
+log = structlog.get_logger(__name__)
+
 _SERIES_KINDS = frozenset({"seg", "sr", "gsps", "sc", "npz", "sc_png"})
 _OF_THE_STUDY = frozenset({"seg", "sr", "gsps", "sc"})
 ARCHIVE_KINDS = frozenset({"rtstruct"})
 """What is made for an uploaded archive: its client reads no more, and a SEG cannot name UIDs that are none."""
+
+_TITLES = {
+    "seg": "segmentation objects",
+    "sr": "measurement reports",
+    "gsps": "presentation states",
+    "sc": "secondary captures",
+    "rtstruct": "RT structure sets",
+    "npz": "label arrays",
+    "sc_png": "key slices",
+}
 
 _WINDOWS = {("39607008", "SCT"): LUNG_WINDOW, ("12738006", "SCT"): BRAIN_WINDOW}
 """How CT is shown that has a segment of this kind."""
@@ -61,7 +76,20 @@ def series_kinds(loaded: LoadedVolume, output: MachineOutput) -> frozenset[str]:
     return _SERIES_KINDS
 
 
-Drawing = Callable[[], Awaitable[list[RenderedFile]]]
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The files of an output, and what a reader of them must know: what could not be made."""
+
+    files: list[RenderedFile]
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How the files of one kind are made."""
+
+    kind: str
+    draw: Callable[[], Awaitable[list[RenderedFile]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +98,30 @@ class Renderer:
 
     pool: CpuPool
 
-    async def render(self, loaded: LoadedVolume, output: MachineOutput, wanted: Wanted) -> list[RenderedFile]:
+    async def render(self, loaded: LoadedVolume, output: MachineOutput, wanted: Wanted) -> Rendered:
         """Write the wanted files of an output, and its JSON.
+
+        Of a stored series, a kind that cannot be made is left out with a remark: the others are worth having. What is
+        made of an archive is all that its client gets.
 
         Raises:
             OutputNotValid: The output does not fit its volume, or cannot be written.
             SeriesNotUsable: Structures are wanted of images that have no place in the patient.
             TransientError: The pool died, or there was no room for the labels.
         """
-        _check(output, loaded)
-        content = output_json(output, provenance=wanted.provenance, remarks=loaded.volume.remarks)
-        json_file = RenderedFile("json", wanted.folder / "output.json", "application/json")
-        await asyncio.to_thread(json_file.path.write_bytes, content)
+        await asyncio.to_thread(_check, output, loaded)
+        output_json(output, provenance=wanted.provenance)  # first of all: what has no JSON is no output
+        left_out: set[str] = set()
         async with AsyncExitStack() as blocks:
             labels = [await blocks.enter_async_context(_shared(label_map)) for label_map in output.label_maps]
             drawings = self._drawings(loaded, output, labels, wanted)
-            files = await all_of(drawings, at_a_time=2 * self.pool.processes)
-        return [file for of_one in files for file in of_one] + [json_file]
+            work = (each.draw if wanted.kinds <= ARCHIVE_KINDS else _drawn_or(each, left_out) for each in drawings)
+            files = await all_of(work, at_a_time=2 * self.pool.processes)
+        remarks = tuple(f"The {_TITLES[kind]} could not be made and were left out." for kind in sorted(left_out))
+        content = output_json(output, provenance=wanted.provenance, remarks=(*loaded.volume.remarks, *remarks))
+        json_file = RenderedFile("json", wanted.folder / "output.json", "application/json")
+        await asyncio.to_thread(json_file.path.write_bytes, content)
+        return Rendered([file for of_one in files for file in of_one] + [json_file], remarks)
 
     def _drawings(
         self, loaded: LoadedVolume, output: MachineOutput, labels: Sequence[SharedLabels], wanted: Wanted
@@ -94,7 +129,8 @@ class Renderer:
         if "rtstruct" in wanted.kinds and output.usable:
             yield self._structures(loaded, labels, wanted)
         if "npz" in wanted.kinds:
-            yield from (self._npz(loaded, each, wanted.folder) for each in labels)
+            names = _names(labels)
+            yield from (self._npz(loaded, *each, wanted.folder) for each in zip(labels, names, strict=True))
         if "sc_png" in wanted.kinds:
             yield self._key_slices(loaded, labels, output, wanted.folder)
         if wanted.kinds & _OF_THE_STUDY:
@@ -107,9 +143,9 @@ class Renderer:
         origin = pixel_work.Origin(tuple(loaded.plan.slots_by_path()), loaded.shared, wanted.provenance)
         folder, seen = wanted.folder, (labels, output.key_frames, _window(output, loaded), origin)
         if "seg" in wanted.kinds:
-            for each in labels:
+            for each, name in zip(labels, _names(labels), strict=True):
                 write = partial(pixel_work.write_segmentation, each, origin)
-                yield self._one("seg", folder / f"seg-{_name(each)}.dcm", write)
+                yield self._one("seg", folder / f"seg-{name}.dcm", write)
         if "sr" in wanted.kinds:
             said = replace(output, label_maps=())  # their arrays are shared, not sent
             yield self._one("sr", folder / "sr.dcm", partial(pixel_work.write_measurement_report, said, labels, origin))
@@ -125,13 +161,13 @@ class Renderer:
             made = await self.pool.run(write, target)
             return [RenderedFile(kind, target, "application/dicom")] if made else []
 
-        return draw
+        return Drawing(kind, draw)
 
     def _captures(self, write: Callable[[], list[Path]]) -> Drawing:
         async def draw() -> list[RenderedFile]:
             return [RenderedFile("sc", path, "application/dicom") for path in await self.pool.run(write)]
 
-        return draw
+        return Drawing("sc", draw)
 
     def _structures(self, loaded: LoadedVolume, labels: Sequence[SharedLabels], wanted: Wanted) -> Drawing:
         if loaded.plan.modality in PROJECTION_MODALITIES:
@@ -150,16 +186,16 @@ class Renderer:
             )
             return [file]
 
-        return draw
+        return Drawing(file.kind, draw)
 
-    def _npz(self, loaded: LoadedVolume, labels: SharedLabels, folder: Path) -> Drawing:
-        file = RenderedFile("npz", folder / f"labels-{_name(labels)}.npz", "application/octet-stream")
+    def _npz(self, loaded: LoadedVolume, labels: SharedLabels, name: str, folder: Path) -> Drawing:
+        file = RenderedFile("npz", folder / f"labels-{name}.npz", "application/octet-stream")
 
         async def draw() -> list[RenderedFile]:
             await self.pool.run(pixel_work.write_npz, labels, loaded.shared, file.path)
             return [file]
 
-        return draw
+        return Drawing(file.kind, draw)
 
     def _key_slices(
         self, loaded: LoadedVolume, labels: Sequence[SharedLabels], output: MachineOutput, folder: Path
@@ -175,7 +211,30 @@ class Renderer:
                 await self.pool.run(pixel_work.write_key_slices, loaded.shared, labels, work, _window(output, loaded))
             return files
 
-        return draw
+        return Drawing("sc_png", draw)
+
+
+def _drawn_or(drawing: Drawing, left_out: set[str]) -> Callable[[], Awaitable[list[RenderedFile]]]:
+    """Draw, or note in `left_out` what cannot be drawn."""
+
+    async def draw() -> list[RenderedFile]:
+        try:
+            return await drawing.draw()
+        except (TransientError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a library makes of odd images, the other objects stand
+            # Its text may quote the patient's header.
+            log.warning("object.left_out", kind=drawing.kind, error=type(error).__name__, place=_place(error))
+            left_out.add(drawing.kind)
+            return []
+
+    return draw
+
+
+def _place(error: Exception) -> str | None:
+    """Read the innermost module and line from the traceback that the pool's process sent along as text."""
+    lines = re.findall(r'^  File "[^"\n]*?(\w+)\.py", line (\d+), in ', str(error.__cause__), re.MULTILINE)
+    return ":".join(lines[-1]) if lines else None
 
 
 def _check(output: MachineOutput, loaded: LoadedVolume) -> None:
@@ -183,6 +242,7 @@ def _check(output: MachineOutput, loaded: LoadedVolume) -> None:
     for label_map in output.label_maps:
         if label_map.labels.shape != loaded.plan.shape or label_map.labels.dtype != np.uint8:
             raise OutputNotValid(f"expected labels as uint8 {loaded.plan.shape}, as the volume")
+        check_labels(label_map, frames=frames)
     if any(not 0 <= key_frame.frame < frames for key_frame in output.key_frames):
         raise OutputNotValid(f"expected key frames within the volume's {frames} frames")
 
@@ -206,5 +266,11 @@ def _window(output: MachineOutput, loaded: LoadedVolume) -> Window | None:
     return next((_WINDOWS[kind] for kind in kinds if kind in _WINDOWS), None)
 
 
-def _name(labels: SharedLabels) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", labels.name.lower()).strip("-") or "labels"
+def _names(labels: Sequence[SharedLabels]) -> list[str]:
+    """Name the files of label maps, with a running number where what is plain in their names is the same."""
+    names: list[str] = []
+    for each in labels:
+        plain = re.sub(r"[^a-z0-9]+", "-", each.name.lower()).strip("-") or "labels"
+        candidates = (plain, *(f"{plain}-{number}" for number in range(2, len(labels) + 2)))
+        names.append(next(name for name in candidates if name not in names))
+    return names

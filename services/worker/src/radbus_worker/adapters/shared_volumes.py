@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ class SharedVolume:
     modality: str
     attributes: Mapping[str, object]
     remarks: tuple[str, ...]
+    photometric_interpretation: str = ""
 
     def voxels(self) -> NDArray[np.int16] | NDArray[np.float32]:
         """Attach to the block; the array is the block's memory."""
@@ -33,6 +34,11 @@ class SharedVolume:
     def volume(self) -> Volume:
         """Attach to the block and return the whole volume."""
         return self.volume_of(self.voxels())
+
+    def volume_to_draw(self) -> Volume:
+        """Return the whole volume, which says how it is meant to be shown whatever its machine was granted."""
+        attributes = {**self.attributes, "PhotometricInterpretation": self.photometric_interpretation}
+        return replace(self.volume(), attributes=attributes)
 
     def volume_of(self, voxels: NDArray[np.int16] | NDArray[np.float32]) -> Volume:
         """Return the volume around an array that is attached already."""

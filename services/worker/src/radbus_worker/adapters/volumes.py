@@ -81,6 +81,7 @@ class VolumeLoader:
                 modality=plan.modality,
                 attributes=dict(attributes_of(plan.headers[0])),
                 remarks=(*plan.remarks, *remarks),
+                photometric_interpretation=plan.headers[0].photometric_interpretation,
             )
             await self._decode(plan, shared)
             yield LoadedVolume(plan, shared.volume(), shared)

@@ -80,13 +80,13 @@ class JudgeVolume:
             kinds = ARCHIVE_KINDS if on_archive else series_kinds(loaded, output)
             with stage("render"):
                 wanted = Wanted(kinds, folder, provenance_of(claim, manifest), manifest.public_id)
-                files = await workshop.renderer.render(loaded, output, wanted)
+                rendered = await workshop.renderer.render(loaded, output, wanted)
             progress(_RENDERED)
             with stage("store"):
-                keys = await workshop.derived.store(claim, files)
+                keys = await workshop.derived.store(claim, rendered.files)
             # What was in an archive is not kept, nor told of.
             inputs = {} if on_archive else _inputs(claim, channels, volumes)
-            return Produced(output, loaded.volume.remarks, inputs, keys)
+            return Produced(output, (*loaded.volume.remarks, *rendered.remarks), inputs, keys)
 
     def _loaded(self, channel: Channel, limit_bytes: int) -> AbstractAsyncContextManager[LoadedVolume]:
         return self.workshop.loader.loaded(
