@@ -22,6 +22,7 @@ EMPHYSEMA = Code("87433001", "SCT", "Pulmonary emphysema")
 MEASUREMENTS = (
     Measurement("right_ml", "Right lung: volume", 1234.5, "mL", VOLUME, "counted", segment=1),
     Measurement("total_ml", "Both lungs: volume", 2345.6, "mL", VOLUME, "counted"),
+    Measurement("chest_ml", "Chest: volume", 3456.7, "mL", VOLUME, "counted"),
 )
 FINDINGS = (
     Finding("emphysema", True, "There is some.", EMPHYSEMA),
@@ -77,13 +78,18 @@ def test_a_measurement_of_a_segment_names_it_in_the_segmentation(made):
     assert segment.referenced_segment_numbers == [1]
 
 
-def test_what_belongs_to_no_segment_is_said_of_the_images_with_the_findings(made):
+def test_what_belongs_to_no_segment_is_said_of_the_images_each_under_its_title_and_apart_from_the_findings(made):
     sr, _ = made()
 
-    (group,) = groups_of(sr).get_image_measurement_groups()
+    *measured, found = groups_of(sr).get_image_measurement_groups()
 
-    assert values(group) == [("Volume", 2345.6, "mL")]
-    assert [(e.name.meaning, e.value.meaning) for e in group.get_qualitative_evaluations()] == [
+    assert [(group.tracking_identifier, values(group)) for group in measured] == [
+        ("Both lungs: volume", [("Volume", 2345.6, "mL")]),
+        ("Chest: volume", [("Volume", 3456.7, "mL")]),
+    ]
+    assert len({group.tracking_uid for group in (*measured, found)}) == 3
+    assert values(found) == []
+    assert [(e.name.meaning, e.value.meaning) for e in found.get_qualitative_evaluations()] == [
         ("Pulmonary emphysema", "Present"),
         ("nodule", "Indeterminate"),
     ]
@@ -92,10 +98,10 @@ def test_what_belongs_to_no_segment_is_said_of_the_images_with_the_findings(made
 def test_nothing_measured_is_left_out_where_there_is_no_segmentation(made):
     sr, references = made(labelled=False)
 
-    (group,) = groups_of(sr).get_image_measurement_groups()
+    groups = groups_of(sr).get_image_measurement_groups()
 
     assert references == []
-    assert sorted(value for _, value, _ in values(group)) == [1234.5, 2345.6]
+    assert [value for group in groups for _, value, _ in values(group)] == [1234.5, 2345.6, 3456.7]
 
 
 def test_summary_limits_and_that_it_is_for_research_only_can_be_read_in_it(made):

@@ -92,7 +92,8 @@ def test_the_message_has_an_observation_for_all_that_was_said(reported):
 
     assert [segment[1] for segment in by_name] == [str(n) for n in range(1, len(by_name) + 1)]
     assert [segment[2] for segment in by_name] == ["TX", "NM", "CWE", "CWE", "TX", "TX", "TX"]
-    assert by_name[1][3:7] == ["118565006^Right lung: volume^SCT", "", "1234.5", "mL^^UCUM"]
+    assert by_name[1][3:7] == ["118565006^Right lung: volume^SCT", "2", "1234.5", "mL^^UCUM"]
+    assert len({(segment[3].split("^")[0], segment[4]) for segment in by_name}) == len(by_name)
     assert {segment[11] for segment in by_name} == {"P"}
     assert by_name[-1][5] == "1.2.3"
 

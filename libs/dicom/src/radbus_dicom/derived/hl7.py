@@ -104,6 +104,7 @@ def _measured(measurement: Measurement) -> _Result:
 def _observe(group: Any, number: int, result: _Result) -> None:
     segment = group.obx
     segment.obx_1, segment.obx_2, segment.obx_3 = str(number), result.kind, result.code
+    segment.obx_4 = str(number)  # tells apart results that share a code
     if result.kind == "NM":
         segment.obx_6 = result.unit
     segment.obx_5 = result.value

@@ -141,8 +141,10 @@ class _Writer:
             of_segment = [each for each in output.measurements if each.segment == number]
             yield self._of_segment(reference, segment, in_seg, of_segment)
         others = [each for each in output.measurements if each.segment is None or each.segment not in placed]
-        if others or output.findings:
-            yield self._of_images(others, output.findings)
+        for index, measurement in enumerate(others, start=1):
+            yield self._of_images(f"images/{index}", measurement.title or measurement.name, measurements=[measurement])
+        if output.findings:
+            yield self._of_images("findings", "Findings", findings=output.findings)
 
     def _place(self, number: int) -> tuple[SegmentationReference, Segment, int] | None:
         for reference in self._segmentations:
@@ -172,10 +174,11 @@ class _Writer:
         )
 
     def _of_images(
-        self, measurements: Sequence[Measurement], findings: Sequence[Finding]
+        self, name: str, words: str, *, measurements: Sequence[Measurement] = (), findings: Sequence[Finding] = ()
     ) -> hd.sr.MeasurementsAndQualitativeEvaluations:
+        """Make a group about the images: its words tell apart measurements that share a code (TID 1501)."""
         return hd.sr.MeasurementsAndQualitativeEvaluations(
-            tracking_identifier=self._tracking("images", "Images as a whole"),
+            tracking_identifier=self._tracking(name, words),
             algorithm_id=self._algorithm,
             measurements=[_measured(each) for each in measurements] or None,
             qualitative_evaluations=[_evaluated(each) for each in findings] or None,
