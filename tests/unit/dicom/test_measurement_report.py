@@ -22,7 +22,7 @@ EMPHYSEMA = Code("87433001", "SCT", "Pulmonary emphysema")
 MEASUREMENTS = (
     Measurement("right_ml", "Right lung: volume", 1234.5, "mL", VOLUME, "counted", segment=1),
     Measurement("total_ml", "Both lungs: volume", 2345.6, "mL", VOLUME, "counted"),
-    Measurement("chest_ml", "Chest: volume", 3456.7, "mL", VOLUME, "counted"),
+    Measurement("chest_ml", "Chest: volume", 3456.7, "", VOLUME, "counted"),
 )
 FINDINGS = (
     Finding("emphysema", True, "There is some.", EMPHYSEMA),
@@ -85,7 +85,7 @@ def test_what_belongs_to_no_segment_is_said_of_the_images_each_under_its_title_a
 
     assert [(group.tracking_identifier, values(group)) for group in measured] == [
         ("Both lungs: volume", [("Volume", 2345.6, "mL")]),
-        ("Chest: volume", [("Volume", 3456.7, "mL")]),
+        ("Chest: volume", [("Volume", 3456.7, "1")]),
     ]
     assert len({group.tracking_uid for group in (*measured, found)}) == 3
     assert values(found) == []

@@ -87,6 +87,48 @@ def test_a_patient_of_whom_nothing_is_known_is_still_fhir_and_hl7(provenance):
     assert parse_message(make_oru_r01(bare).decode()).msh.msh_9.value == "ORU^R01^ORU_R01"
 
 
+@pytest.mark.parametrize("day", ["19700000", "00000000", "19700231", "20261301", "1970", "1970 1 1", "19700102000000"])
+def test_a_day_that_is_not_in_the_calendar_is_left_out(provenance, day):
+    patient = PatientFacts(patient_id="A", patient_birth_date=day, study_date=day)
+    odd = Reported(ReportContent("Title", patient, "", provenance), "1.2.3", ())
+
+    found, message = resources(make_fhir_bundle(odd)), segments(make_oru_r01(odd))
+
+    assert "birthDate" not in found["Patient"][0]
+    assert "started" not in found["ImagingStudy"][0]
+    assert [segment[7:8] for segment in message if segment[0] == "OBR"] == [[""]]
+    assert [segment[7:8] for segment in message if segment[0] == "PID"] == [[""]]
+
+
+def test_empty_codes_and_units_are_left_out_and_spaces_within_them_are_one(provenance):
+    content = ReportContent(
+        "Title",
+        PatientFacts(),
+        "",
+        provenance,
+        measurements=(
+            Measurement("a", "", 1.0, "", Code("1  2", "99TEST", ""), "A."),
+            Measurement("b", "B", 1.0, "mL  each", Code("", "99TEST", "B"), "B."),
+        ),
+        findings=(Finding("two  words", True, "C."), Finding("", None, "D.")),
+    )
+    odd = Reported(content, "1.2.3", (SeriesFacts("1.2.4", "", 1),))
+
+    found = resources(make_fhir_bundle(odd))
+
+    system = "urn:radbus:coding-scheme:99TEST"
+    assert [each["code"]["coding"] for each in found["Observation"]] == [
+        [{"system": system, "code": "1 2"}],
+        [{"display": "B"}],
+        [{"system": "urn:radbus:coding-scheme:99RADBUS", "code": "two words", "display": "two words"}],
+        [{"display": "not stated"}],
+    ]
+    assert [each["valueQuantity"].get("code") for each in found["Observation"][:2]] == [None, "mL each"]
+    assert found["ImagingStudy"][0]["series"][0]["modality"] == {"display": "not stated"}
+    measured = [segment[6] for segment in segments(make_oru_r01(odd)) if segment[:1] == ["OBX"] and segment[2] == "NM"]
+    assert measured == ["", "mL each^^UCUM"]
+
+
 def test_the_message_has_an_observation_for_all_that_was_said(reported):
     by_name = [segment for segment in segments(make_oru_r01(reported)) if segment[0] == "OBX"]
 

@@ -10,8 +10,9 @@ from fhir.resources.R4B.bundle import Bundle
 from radbus_contracts.notice import RESEARCH_USE_ONLY
 from radbus_machines.types import Finding, Measurement
 
+from radbus_dicom.derived.coding import one_line
 from radbus_dicom.derived.provenance import MANUFACTURER
-from radbus_dicom.derived.reported import LOINC_DIAGNOSTIC_IMAGING, PRESENCE, Reported, code_of
+from radbus_dicom.derived.reported import LOINC_DIAGNOSTIC_IMAGING, PRESENCE, Reported, code_of, date_of
 
 Resource = Mapping[str, Any]
 
@@ -22,6 +23,7 @@ _SYSTEMS: Final = {
     "RADLEX": "http://radlex.org",
     "UCUM": "http://unitsofmeasure.org",
 }
+_NOT_STATED: Final = "not stated"
 _UID_SYSTEM: Final = "urn:dicom:uid"
 _GENDERS: Final = {"M": "male", "F": "female", "O": "other"}
 _RADIOLOGY: Final = {"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "RAD", "display": "Radiology"}
@@ -89,7 +91,7 @@ def _study(reported: Reported) -> Resource:
             "series": [
                 {
                     "uid": each.series_instance_uid,
-                    "modality": {"system": _SYSTEMS["DCM"], "code": each.modality},
+                    "modality": _coding(each.modality, _SYSTEMS["DCM"]),
                     "numberOfInstances": each.instance_count,
                 }
                 for each in reported.series
@@ -132,14 +134,12 @@ def _observed(reported: Reported, name: str) -> Resource:
 
 def _measured(measurement: Measurement) -> Resource:
     concept = measurement.concept
+    unit = one_line(measurement.unit)
+    in_unit = {"unit": unit, "system": _SYSTEMS["UCUM"], "code": unit} if unit else {}
+    title = one_line(measurement.title or measurement.name) or _NOT_STATED
     return {
-        "code": {**_concept(concept.value, _system(concept.scheme), concept.meaning), "text": measurement.title},
-        "valueQuantity": {
-            "value": measurement.value,
-            "unit": measurement.unit,
-            "system": _SYSTEMS["UCUM"],
-            "code": measurement.unit,
-        },
+        "code": {**_concept(concept.value, _system(concept.scheme), concept.meaning), "text": title},
+        "valueQuantity": {"value": measurement.value, **in_unit},
         "note": [{"text": f"{measurement.definition} {RESEARCH_USE_ONLY}"}],
     }
 
@@ -183,7 +183,15 @@ def _reference(reported: Reported, kind: str) -> Resource:
 
 
 def _concept(code: str, system: str, display: str) -> Resource:
-    return {"coding": [{"system": system, "code": code, "display": display}]}
+    return {"coding": [_coding(code, system, display)]}
+
+
+def _coding(code: str, system: str, display: str = "") -> Resource:
+    """Make a Coding of what is there: FHIR has no empty codes, and no two spaces in them."""
+    code, display = one_line(code), one_line(display)
+    if not code:
+        return {"display": display or _NOT_STATED}
+    return _without_nothing({"system": system, "code": code, "display": display or None})
 
 
 def _system(scheme: str) -> str:
@@ -191,7 +199,8 @@ def _system(scheme: str) -> str:
 
 
 def _date(text: str) -> str | None:
-    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdecimal() else None
+    day = date_of(text)
+    return None if day is None else day.isoformat()
 
 
 def _without_nothing(fields: Mapping[str, Any]) -> dict[str, Any]:

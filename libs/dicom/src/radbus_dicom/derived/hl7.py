@@ -11,8 +11,9 @@ from hl7apy.validation import Validator
 from radbus_contracts.notice import RESEARCH_USE_ONLY
 from radbus_machines.types import Measurement
 
+from radbus_dicom.derived.coding import one_line
 from radbus_dicom.derived.provenance import MANUFACTURER
-from radbus_dicom.derived.reported import LOINC_DIAGNOSTIC_IMAGING, PRESENCE, Reported, code_of
+from radbus_dicom.derived.reported import LOINC_DIAGNOSTIC_IMAGING, PRESENCE, Reported, code_of, date_of
 
 VERSION: Final = "2.5.1"
 _CODE_SYSTEMS: Final = {"SCT": "SCT", "LN": "LN", "DCM": "DCM", "RADLEX": "RADLEX"}
@@ -65,7 +66,7 @@ def _identify(group: Any, reported: Reported) -> None:
     # The components of a person name come in the same order in both standards but for prefix and suffix.
     family, given, middle, prefix, suffix = [*facts.patient_name.split("=")[0].split("^"), "", "", "", ""][:5]
     group.pid.pid_5 = "^".join(_escaped(each.strip()) for each in (family, given, middle, suffix, prefix)).rstrip("^")
-    group.pid.pid_7 = facts.patient_birth_date if facts.patient_birth_date.isdecimal() else ""
+    group.pid.pid_7 = _day(facts.patient_birth_date)
     group.pid.pid_8 = facts.patient_sex if facts.patient_sex in {"M", "F", "O"} else "U"
 
 
@@ -75,7 +76,7 @@ def _request(order: Any, reported: Reported) -> None:
     order.obr.obr_1 = "1"
     order.obr.obr_3 = _escaped(facts.accession_number)
     order.obr.obr_4 = f"{code}^{words}^LN"
-    order.obr.obr_7 = facts.study_date if facts.study_date.isdecimal() else ""
+    order.obr.obr_7 = _day(facts.study_date)
     order.obr.obr_22 = _moment(reported)
     order.obr.obr_25 = _PRELIMINARY
 
@@ -97,8 +98,9 @@ def _results(reported: Reported) -> Iterator[_Result]:
 
 def _measured(measurement: Measurement) -> _Result:
     concept = measurement.concept
-    code = f"{_escaped(concept.value)}^{_escaped(measurement.title)}^{_system(concept.scheme)}"
-    return _Result("NM", code, f"{measurement.value:.6g}", f"{_escaped(measurement.unit)}^^UCUM")
+    code = f"{_escaped(one_line(concept.value))}^{_escaped(measurement.title)}^{_system(concept.scheme)}"
+    unit = one_line(measurement.unit)
+    return _Result("NM", code, f"{measurement.value:.6g}", f"{_escaped(unit)}^^UCUM" if unit else "")
 
 
 def _observe(group: Any, number: int, result: _Result) -> None:
@@ -113,6 +115,11 @@ def _observe(group: Any, number: int, result: _Result) -> None:
 
 def _moment(reported: Reported) -> str:
     return reported.content.provenance.made_at.strftime("%Y%m%d%H%M%S%z")
+
+
+def _day(text: str) -> str:
+    day = date_of(text)
+    return "" if day is None else day.isoformat().replace("-", "")
 
 
 def _system(scheme: str) -> str:

@@ -13,7 +13,7 @@ from pydicom.sr.coding import Code as PydicomCode
 from radbus_contracts.notice import RESEARCH_USE_ONLY
 from radbus_machines.types import Code, Finding, Frame, LabelMap, MachineOutput, Measurement, Segment
 
-from radbus_dicom.derived.coding import OWN_SCHEME, coded, unit
+from radbus_dicom.derived.coding import OWN_SCHEME, coded, one_line, unit
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
 from radbus_dicom.derived.sources import sources_for_highdicom
 from radbus_dicom.derived.stamping import stamp
@@ -142,7 +142,9 @@ class _Writer:
             yield self._of_segment(reference, segment, in_seg, of_segment)
         others = [each for each in output.measurements if each.segment is None or each.segment not in placed]
         for index, measurement in enumerate(others, start=1):
-            yield self._of_images(f"images/{index}", measurement.title or measurement.name, measurements=[measurement])
+            yield self._of_images(
+                f"images/{index}", one_line(measurement.title or measurement.name), measurements=[measurement]
+            )
         if output.findings:
             yield self._of_images("findings", "Findings", findings=output.findings)
 
@@ -202,5 +204,6 @@ def _evaluated(finding: Finding) -> hd.sr.QualitativeEvaluation:
         False: codes.SCT.Absent,
         None: _INDETERMINATE,
     }
-    own = Code(finding.name[:_CODE_CHARACTERS], OWN_SCHEME, finding.name[:64])
+    name = one_line(finding.name) or "finding"
+    own = Code(name[:_CODE_CHARACTERS].strip(), OWN_SCHEME, name)
     return hd.sr.QualitativeEvaluation(name=coded(finding.code or own), value=answers[finding.present])
