@@ -87,6 +87,25 @@ def test_a_patient_of_whom_nothing_is_known_is_still_fhir_and_hl7(provenance):
     assert parse_message(make_oru_r01(bare).decode()).msh.msh_9.value == "ORU^R01^ORU_R01"
 
 
+@pytest.mark.parametrize(
+    ("name", "families", "field"),
+    [
+        ("=王^小東", ["王"], "王^小東^^^^^^I"),
+        ("Wang^XiaoDong=王^小東", ["Wang", "王"], "Wang^XiaoDong^^^^^^A~王^小東^^^^^^I"),
+        ("==やまだ^たろう", ["やまだ"], "やまだ^たろう^^^^^^P"),
+        ("Wang^XiaoDong==", ["Wang"], "Wang^XiaoDong"),
+    ],
+)
+def test_every_spelling_of_a_name_is_told_and_none_is_needed(provenance, name, families, field):
+    named = Reported(ReportContent("Title", PatientFacts(patient_name=name), "", provenance), "1.2.3", ())
+
+    (patient,) = resources(make_fhir_bundle(named))["Patient"]
+    (pid,) = (segment for segment in segments(make_oru_r01(named)) if segment[0] == "PID")
+
+    assert [each["family"] for each in patient["name"]] == families
+    assert pid[5] == field
+
+
 @pytest.mark.parametrize("day", ["19700000", "00000000", "19700231", "20261301", "1970", "1970 1 1", "19700102000000"])
 def test_a_day_that_is_not_in_the_calendar_is_left_out(provenance, day):
     patient = PatientFacts(patient_id="A", patient_birth_date=day, study_date=day)

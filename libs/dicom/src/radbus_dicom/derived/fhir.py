@@ -12,7 +12,15 @@ from radbus_machines.types import Finding, Measurement
 
 from radbus_dicom.derived.coding import one_line
 from radbus_dicom.derived.provenance import MANUFACTURER
-from radbus_dicom.derived.reported import LOINC_DIAGNOSTIC_IMAGING, PRESENCE, Reported, code_of, date_of
+from radbus_dicom.derived.reported import (
+    LOINC_DIAGNOSTIC_IMAGING,
+    PRESENCE,
+    PersonName,
+    Reported,
+    code_of,
+    date_of,
+    person_names,
+)
 
 Resource = Mapping[str, Any]
 
@@ -24,6 +32,7 @@ _SYSTEMS: Final = {
     "UCUM": "http://unitsofmeasure.org",
 }
 _NOT_STATED: Final = "not stated"
+_REPRESENTATION: Final = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation"
 _UID_SYSTEM: Final = "urn:dicom:uid"
 _GENDERS: Final = {"M": "male", "F": "female", "O": "other"}
 _RADIOLOGY: Final = {"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "RAD", "display": "Radiology"}
@@ -52,22 +61,30 @@ def make_fhir_bundle(reported: Reported, *, pdf: bytes | None = None) -> bytes:
 
 def _patient(reported: Reported) -> Resource:
     facts = reported.content.patient
-    family, given, middle, prefix, suffix, *_ = [*facts.patient_name.split("=")[0].split("^"), "", "", "", "", ""][:6]
-    name = {
-        "family": family.strip() or None,
-        "given": [each.strip() for each in (given, middle) if each.strip()] or None,
-        "prefix": [prefix.strip()] if prefix.strip() else None,
-        "suffix": [suffix.strip()] if suffix.strip() else None,
-    }
     born = facts.patient_birth_date
     return _without_nothing(
         {
             "resourceType": "Patient",
             "id": reported.resource_id("patient"),
             "identifier": [{"value": facts.patient_id}] if facts.patient_id.strip() else None,
-            "name": [_without_nothing(name)] if any(name.values()) else None,
+            "name": [_human_name(each) for each in person_names(facts.patient_name)] or None,
             "gender": _GENDERS.get(facts.patient_sex),
             "birthDate": _date(born),
+        }
+    )
+
+
+def _human_name(name: PersonName) -> Resource:
+    extension = None
+    if name.representation != "A":
+        extension = [{"url": _REPRESENTATION, "valueCode": {"I": "IDE", "P": "SYL"}[name.representation]}]
+    return _without_nothing(
+        {
+            "extension": extension,
+            "family": name.family or None,
+            "given": [each for each in (name.given, name.middle) if each] or None,
+            "prefix": [name.prefix] if name.prefix else None,
+            "suffix": [name.suffix] if name.suffix else None,
         }
     )
 

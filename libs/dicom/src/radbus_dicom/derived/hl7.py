@@ -13,7 +13,15 @@ from radbus_machines.types import Measurement
 
 from radbus_dicom.derived.coding import one_line
 from radbus_dicom.derived.provenance import MANUFACTURER
-from radbus_dicom.derived.reported import LOINC_DIAGNOSTIC_IMAGING, PRESENCE, Reported, code_of, date_of
+from radbus_dicom.derived.reported import (
+    LOINC_DIAGNOSTIC_IMAGING,
+    PRESENCE,
+    PersonName,
+    Reported,
+    code_of,
+    date_of,
+    person_names,
+)
 
 VERSION: Final = "2.5.1"
 _CODE_SYSTEMS: Final = {"SCT": "SCT", "LN": "LN", "DCM": "DCM", "RADLEX": "RADLEX"}
@@ -63,11 +71,18 @@ def _head(message: Any, reported: Reported) -> None:
 def _identify(group: Any, reported: Reported) -> None:
     facts = reported.content.patient
     group.pid.pid_3 = _escaped(facts.patient_id)
-    # The components of a person name come in the same order in both standards but for prefix and suffix.
-    family, given, middle, prefix, suffix = [*facts.patient_name.split("=")[0].split("^"), "", "", "", ""][:5]
-    group.pid.pid_5 = "^".join(_escaped(each.strip()) for each in (family, given, middle, suffix, prefix)).rstrip("^")
+    names = person_names(facts.patient_name)
+    for spelled in [_xpn(name, alone=len(names) == 1) for name in names] or [""]:
+        group.pid.add_field("pid_5").value = spelled
     group.pid.pid_7 = _day(facts.patient_birth_date)
     group.pid.pid_8 = facts.patient_sex if facts.patient_sex in {"M", "F", "O"} else "U"
+
+
+def _xpn(name: PersonName, *, alone: bool) -> str:
+    # The components come in the same order in both standards but for prefix and suffix.
+    parts = [name.family, name.given, name.middle, name.suffix, name.prefix]
+    representation = "" if alone and name.representation == "A" else name.representation
+    return "^".join([*map(_escaped, parts), "", "", representation]).rstrip("^")
 
 
 def _request(order: Any, reported: Reported) -> None:

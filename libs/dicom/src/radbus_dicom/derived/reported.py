@@ -22,6 +22,18 @@ PRESENCE = {
 
 
 @dataclass(frozen=True, slots=True)
+class PersonName:
+    """One spelling of a name: `representation` is A(lphabetic), I(deographic) or P(honetic), as in HL7 table 0465."""
+
+    representation: str
+    family: str
+    given: str
+    middle: str
+    prefix: str
+    suffix: str
+
+
+@dataclass(frozen=True, slots=True)
 class SeriesFacts:
     """A series that was judged."""
 
@@ -49,6 +61,16 @@ def code_of(finding: Finding) -> tuple[str, str, str]:
         name = one_line(finding.name)
         return name, OWN_SCHEME, name
     return one_line(finding.code.value), one_line(finding.code.scheme), one_line(finding.code.meaning)
+
+
+def person_names(text: str) -> list[PersonName]:
+    """Return the spellings of a PN (PS3.5 6.2.1) that are there; the alphabetic one may be absent."""
+    names = []
+    for representation, group in zip("AIP", text.split("="), strict=False):
+        parts = [one_line(part) for part in group.split("^")]
+        if any(parts):
+            names.append(PersonName(representation, *[*parts, "", "", "", ""][:5]))
+    return names
 
 
 def date_of(text: str) -> date | None:
