@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from io import BytesIO
 
 import highdicom as hd
@@ -18,6 +19,8 @@ from radbus_machines.types import Code, Finding, MachineOutput, Measurement
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom", "ignore::UserWarning:highdicom")
 
 VOLUME = Code("118565006", "SCT", "Volume")
+ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
+MORPHOLOGY = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 EMPHYSEMA = Code("87433001", "SCT", "Pulmonary emphysema")
 MEASUREMENTS = (
     Measurement("right_ml", "Right lung: volume", 1234.5, "mL", VOLUME, "counted", segment=1),
@@ -32,14 +35,16 @@ FINDINGS = (
 
 @pytest.fixture
 def made(write_series, load_volume, label_map, provenance):
-    def make(*, labelled=True, **changes):
+    def make(*, labelled=True, category=ANATOMY, **changes):
         paths = write_series([(0, 0, z) for z in range(4)], **changes)
         volume = load_volume(paths)
         labels = np.zeros(volume.voxels.shape, np.uint8)
         labels[1:3, 3:6, 3:6] = 1 if labelled else 0
+        labelled_map = label_map(labels)
+        segments = tuple(replace(segment, category=category) for segment in labelled_map.segments)
         output = MachineOutput(
             "Some emphysema.",
-            label_maps=(label_map(labels),),
+            label_maps=(replace(labelled_map, segments=segments),),
             measurements=MEASUREMENTS,
             findings=FINDINGS,
             limits=("Thick slices.",),
@@ -76,6 +81,33 @@ def test_a_measurement_of_a_segment_names_it_in_the_segmentation(made):
     segment = group.referenced_segment
     assert segment.referenced_sop_instance_uid == reference.segmentation.SOPInstanceUID
     assert segment.referenced_segment_numbers == [1]
+
+
+@pytest.mark.parametrize(("category", "sites"), [(ANATOMY, ["Lung"]), (MORPHOLOGY, [])])
+def test_only_an_anatomical_structure_is_the_site_of_a_finding(made, category, sites):
+    sr, _ = made(category=category)
+
+    (group,) = groups_of(sr).get_volumetric_roi_measurement_groups()
+
+    assert [site.value.meaning for site in group.finding_sites] == sites
+    assert group.finding_type.meaning == "Lung"
+
+
+@pytest.mark.parametrize(
+    ("modality", "procedure"),
+    [
+        ("CT", "Computed tomography"),
+        ("PT", "Positron emission tomography"),
+        ("NM", "Imaging"),
+    ],
+)
+def test_the_procedure_is_what_the_modality_does(made, modality, procedure):
+    sr, _ = made(Modality=modality)
+
+    names = [item.ConceptNameCodeSequence[0].CodeMeaning for item in sr.ContentSequence]
+    reported = sr.ContentSequence[names.index("Procedure reported")]
+
+    assert reported.ConceptCodeSequence[0].CodeMeaning == procedure
 
 
 def test_what_belongs_to_no_segment_is_said_of_the_images_each_under_its_title_and_apart_from_the_findings(made):

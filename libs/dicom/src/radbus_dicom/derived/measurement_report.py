@@ -24,11 +24,19 @@ from radbus_dicom.quiet import silence_pydicom
 silence_pydicom()
 
 SERIES_NUMBER: Final = 9200
+_RADIOGRAPHY: Final = PydicomCode("168537006", "SCT", "Plain radiography")
 _PROCEDURES: Final = {
     "CT": PydicomCode("77477000", "SCT", "Computed tomography"),
     "MR": PydicomCode("113091000", "SCT", "Magnetic resonance imaging"),
+    "PT": PydicomCode("82918005", "SCT", "Positron emission tomography"),
+    "US": PydicomCode("16310003", "SCT", "Ultrasonography"),
+    "MG": PydicomCode("71651007", "SCT", "Mammography"),
+    "XA": PydicomCode("77343006", "SCT", "Angiography"),
+    "CR": _RADIOGRAPHY,
+    "DX": _RADIOGRAPHY,
 }
-_RADIOGRAPHY: Final = PydicomCode("168537006", "SCT", "Plain radiography")
+_IMAGING: Final = PydicomCode("363679005", "SCT", "Imaging")
+_ANATOMICAL_STRUCTURE: Final = "123037004"
 _INDETERMINATE: Final = PydicomCode("82334004", "SCT", "Indeterminate")
 _COMMENT: Final = PydicomCode("121106", "DCM", "Comment")
 _CONCLUSION: Final = PydicomCode("121077", "DCM", "Conclusion")
@@ -75,7 +83,7 @@ def make_measurement_report(
         return None
     report = hd.sr.MeasurementReport(
         observation_context=write.context(),
-        procedure_reported=_PROCEDURES.get(str(evidence[0].get("Modality")), _RADIOGRAPHY),
+        procedure_reported=_PROCEDURES.get(str(evidence[0].get("Modality")), _IMAGING),
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
     )
@@ -159,6 +167,7 @@ class _Writer:
     def _of_segment(
         self, reference: SegmentationReference, segment: Segment, in_seg: int, measurements: Sequence[Measurement]
     ) -> hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations:
+        is_place = segment.category.value == _ANATOMICAL_STRUCTURE  # a lesion is found at a place, and is none
         laterality = coded(segment.laterality) if segment.laterality else None
         seg = reference.segmentation
         return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
@@ -171,7 +180,7 @@ class _Writer:
             ),
             finding_type=coded(segment.kind),
             algorithm_id=self._algorithm,
-            finding_sites=[hd.sr.FindingSite(coded(segment.kind), laterality=laterality)],
+            finding_sites=[hd.sr.FindingSite(coded(segment.kind), laterality=laterality)] if is_place else None,
             measurements=[_measured(each) for each in measurements],
         )
 
