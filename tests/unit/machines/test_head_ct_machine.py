@@ -11,7 +11,7 @@ import pytest
 from head_ct_algorithm import judge
 from radbus_machines.head_ct import HeadCt, HeadCtError
 from radbus_machines.manifest import load_manifests
-from radbus_machines.types import Frame, Geometry, MachineOutput, Volume
+from radbus_machines.types import Code, Frame, Geometry, MachineOutput, Volume
 from radbus_testing.head_phantom import LEFT_BLOOD, HeadPhantom, head_phantom
 from radbus_testing.phantom import ORIENTATIONS
 
@@ -102,6 +102,14 @@ async def test_values_for_triage_and_findings_go_together():
     assert present(output) == {"hyperdense_lesion": True, "midline_shift": True}
     assert output.values["lesion_count"] == 1
     assert {m.name for m in output.measurements} <= set(output.values)
+
+
+@pytest.mark.parametrize("lesions", [None, [], [{"volume_ml": 3.0, "side": "left", "plane": 3}]])
+async def test_a_lesion_is_called_hyperdense_and_not_a_hemorrhage_which_density_alone_does_not_show(lesions):
+    output = await infer(tiny(), ModelThatSays({**NOTHING, "lesions": lesions}))
+
+    (code,) = (finding.code for finding in output.findings if finding.name == "hyperdense_lesion")
+    assert code == Code("HYPERDENSE", "99RADBUS", "Hyperdense intracranial lesion")
 
 
 async def test_a_head_without_blood_has_nothing_to_show_but_its_levels():

@@ -40,7 +40,7 @@ _SEGMENTS = (
         (235, 64, 52),
     ),
 )
-_HEMORRHAGE = Code("1386000", "SCT", "Intracranial hemorrhage")
+_HYPERDENSE = Code("HYPERDENSE", "99RADBUS", "Hyperdense intracranial lesion")  # blood, and some tumours
 _SHIFT = Code("MIDLINE-SHIFT", "99RADBUS", "Shift of the midline of the brain")
 _VOLUME = Code("118565006", "SCT", "Volume")
 _LENGTH = Code("410668003", "SCT", "Length")
@@ -137,7 +137,7 @@ def _header_remarks(attributes: Mapping[str, object]) -> dict[str, str]:
 
 def _unusable(remarks: Mapping[str, str]) -> MachineOutput:
     text = " ".join(text for code, text in remarks.items() if code in _UNUSABLE)
-    finding = Finding("hyperdense_lesion", None, "Blood was not looked for.", _HEMORRHAGE)
+    finding = Finding("hyperdense_lesion", None, "Blood was not looked for.", _HYPERDENSE)
     return MachineOutput(
         f"{text} Nothing was measured.", findings=(finding,), limits=(*remarks.values(),), usable=False
     )
@@ -183,16 +183,16 @@ def _measurements(volume: Volume, labels: NDArray[np.uint8], result: _Result) ->
 def _blood(result: _Result) -> Finding:
     name = "hyperdense_lesion"
     if result.lesions is None:
-        return Finding(name, None, "Blood was not looked for: the images do not allow it.", _HEMORRHAGE)
+        return Finding(name, None, "Blood was not looked for: the images do not allow it.", _HYPERDENSE)
     if not result.lesions:
         text = "No hyperdense lesion of at least 0.5 mL was found. Smaller, thin and older blood is not looked for."
-        return Finding(name, present=False, text=text, code=_HEMORRHAGE)
+        return Finding(name, present=False, text=text, code=_HYPERDENSE)
     sides = " and ".join(sorted({_place(lesion.side) for lesion in result.lesions}))
     text = (
         f"{len(result.lesions)} hyperdense lesion(s), {sides}, together {_total(result):.1f} mL: fresh blood is as "
         "dense, and so are some tumours. Compare with the images."
     )
-    return Finding(name, present=True, text=text, code=_HEMORRHAGE)
+    return Finding(name, present=True, text=text, code=_HYPERDENSE)
 
 
 def _shifted(result: _Result) -> Finding:
