@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 from fhir.resources.R4B.bundle import Bundle
@@ -146,6 +147,15 @@ def test_empty_codes_and_units_are_left_out_and_spaces_within_them_are_one(prove
     assert found["ImagingStudy"][0]["series"][0]["modality"] == {"display": "not stated"}
     measured = [segment[6] for segment in segments(make_oru_r01(odd)) if segment[:1] == ["OBX"] and segment[2] == "NM"]
     assert measured == ["", "mL each^^UCUM"]
+
+
+def test_equal_names_of_two_machines_are_two_observations(reported):
+    content = reported.content
+    twice = replace(content, measurements=content.measurements * 2, findings=content.findings * 2)
+
+    found = resources(make_fhir_bundle(replace(reported, content=twice)))
+
+    assert len({each["id"] for each in found["Observation"]}) == 6
 
 
 def test_the_message_has_an_observation_for_all_that_was_said(reported):

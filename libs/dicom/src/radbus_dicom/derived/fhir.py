@@ -130,10 +130,11 @@ def _device(reported: Reported) -> Resource:
 
 
 def _observations(reported: Reported) -> Iterator[Resource]:
-    for measurement in reported.content.measurements:
-        yield {**_observed(reported, f"measurement/{measurement.name}"), **_measured(measurement)}
-    for finding in reported.content.findings:
-        yield {**_observed(reported, f"finding/{finding.name}"), **_found(finding)}
+    # Two machines of one report may use one name: the number makes the ids unique.
+    for number, measurement in enumerate(reported.content.measurements, start=1):
+        yield {**_observed(reported, f"measurement/{number}/{measurement.name}"), **_measured(measurement)}
+    for number, finding in enumerate(reported.content.findings, start=1):
+        yield {**_observed(reported, f"finding/{number}/{finding.name}"), **_found(finding)}
 
 
 def _observed(reported: Reported, name: str) -> Resource:
