@@ -179,6 +179,31 @@ def test_what_is_a_separator_in_hl7_cannot_break_the_message(reported):
     assert summary[5] == r"One line and \F\ another."
 
 
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(1234567.8, "1234567.8"), (0.00001234, "0.00001234"), (1e22, "1" + 22 * "0"), (-12.0, "-12"), (0.0, "0")],
+)
+def test_numbers_keep_their_digits_and_have_no_exponent(reported, value, written):
+    (measurement,) = reported.content.measurements
+    content = replace(reported.content, measurements=(replace(measurement, value=value),))
+
+    found = segments(make_oru_r01(replace(reported, content=content)))
+
+    assert [segment[5] for segment in found if segment[:1] == ["OBX"] and segment[2] == "NM"] == [written]
+
+
+@pytest.mark.parametrize("control", ["\x00", "\x0b", "\x1b", "\x1c", "\x7f", "\x85"])
+def test_control_characters_do_not_pass_and_every_segment_ends(reported, control):
+    patient = replace(PATIENT, patient_name=f"Do{control}e^A", patient_id=f"1{control}2")
+    content = replace(reported.content, patient=patient, summary=f"One{control}line.")
+
+    message = make_oru_r01(replace(reported, content=content)).decode()
+
+    assert control not in message
+    assert message.endswith("|1.2.3||||||P\r")
+    assert "One line." in message
+
+
 def test_made_again_they_are_the_same(reported):
     assert make_fhir_bundle(reported) == make_fhir_bundle(reported)
     assert make_oru_r01(reported) == make_oru_r01(reported)

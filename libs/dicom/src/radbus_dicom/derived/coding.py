@@ -13,7 +13,7 @@ from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
 
 OWN_SCHEME: Final = "99RADBUS"
 _MEANING_CHARACTERS: Final = 64  # LO, PS3.5 6.2
-_CONTROLS: Final = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
+CONTROLS: Final = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
 _UNIT_MEANINGS: Final = {
     "%": "percent",
     "1": "no units",
@@ -39,7 +39,7 @@ def unit(ucum: str) -> PydicomCode:
 
 def one_line(text: str) -> str:
     """Return text without control characters, each run of white space as one space, as codes have to be."""
-    return " ".join(text.translate(_CONTROLS).split())
+    return " ".join(text.translate(CONTROLS).split())
 
 
 def algorithm_of(provenance: Provenance) -> hd.AlgorithmIdentificationSequence:

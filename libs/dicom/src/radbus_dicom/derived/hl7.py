@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 from hl7apy.core import Message
@@ -11,7 +12,7 @@ from hl7apy.validation import Validator
 from radbus_contracts.notice import RESEARCH_USE_ONLY
 from radbus_machines.types import Measurement
 
-from radbus_dicom.derived.coding import one_line
+from radbus_dicom.derived.coding import CONTROLS, one_line
 from radbus_dicom.derived.provenance import MANUFACTURER
 from radbus_dicom.derived.reported import (
     LOINC_DIAGNOSTIC_IMAGING,
@@ -25,9 +26,10 @@ from radbus_dicom.derived.reported import (
 
 VERSION: Final = "2.5.1"
 _CODE_SYSTEMS: Final = {"SCT": "SCT", "LN": "LN", "DCM": "DCM", "RADLEX": "RADLEX"}
+_END: Final = "\r"
 _PRELIMINARY: Final = "P"
 _ESCAPES: Final = str.maketrans(
-    {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\", "\n": " ", "\r": " "}
+    {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\", **dict.fromkeys(map(chr, CONTROLS), " ")}
 )
 
 
@@ -55,7 +57,7 @@ def make_oru_r01(reported: Reported) -> bytes:
     for number, each in enumerate(_results(reported), start=1):
         _observe(order.add_group("ORU_R01_OBSERVATION"), number, each)
     Validator.validate(message)
-    return bytes(message.to_er7().encode())
+    return bytes(f"{message.to_er7().rstrip(_END)}{_END}".encode())
 
 
 def _head(message: Any, reported: Reported) -> None:
@@ -115,7 +117,12 @@ def _measured(measurement: Measurement) -> _Result:
     concept = measurement.concept
     code = f"{_escaped(one_line(concept.value))}^{_escaped(measurement.title)}^{_system(concept.scheme)}"
     unit = one_line(measurement.unit)
-    return _Result("NM", code, f"{measurement.value:.6g}", f"{_escaped(unit)}^^UCUM" if unit else "")
+    return _Result("NM", code, _number(measurement.value), f"{_escaped(unit)}^^UCUM" if unit else "")
+
+
+def _number(value: float) -> str:
+    """Write a number as the type NM asks: all digits that it has, and no exponent."""
+    return format(Decimal(repr(float(value))), "f").removesuffix(".0")
 
 
 def _observe(group: Any, number: int, result: _Result) -> None:
