@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +133,20 @@ async def test_what_the_header_says_keeps_blood_from_being_judged(attributes, co
     assert "lesion_volume_ml" not in output.values
     assert not (output.label_maps[0].labels == 2).any()
     assert any(code in limit for limit in output.limits)
+
+
+async def test_with_a_tilted_gantry_each_lesion_is_as_much_smaller_as_all_of_them_together():
+    upright = tiny()
+    direction = upright.geometry.direction.copy()
+    direction[:, 0] = (0.0, np.sin(np.pi / 6), np.cos(np.pi / 6))
+    tilted = replace(upright, geometry=replace(upright.geometry, direction=direction))
+    said = {**NOTHING, "lesions": [{"volume_ml": 20.0, "side": "left", "plane": 3}]}
+
+    straight, slanted = await infer(upright, ModelThatSays(said)), await infer(tilted, ModelThatSays(said))
+
+    for name in ("lesion_1_volume_ml", "brain_volume_ml"):
+        assert slanted.values[name] == pytest.approx(straight.values[name] * np.cos(np.pi / 6), abs=0.06)
+    assert "17.3 mL" in slanted.summary
 
 
 async def test_what_is_no_head_is_not_usable():

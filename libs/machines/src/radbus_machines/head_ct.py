@@ -98,7 +98,7 @@ class HeadCt:
         shapes = {"LABELS": (voxels.shape, np.dtype(np.uint8)), "RESULT": ((1,), np.dtype(object))}
         outputs = await model.infer(inputs, shapes)
         progress(0.9)
-        result = _read(outputs["RESULT"][0], volume.attributes)
+        result = _read(outputs["RESULT"][0], volume)
         if _UNUSABLE & result.remarks.keys():
             return _unusable(result.remarks)
         labels = await asyncio.to_thread(lambda: np.ascontiguousarray(axes.turned_back(outputs["LABELS"])))
@@ -106,15 +106,18 @@ class HeadCt:
         return _output(volume, labels, result, axes)
 
 
-def _read(content: object, attributes: Mapping[str, object]) -> _Result:
+def _read(content: object, volume: Volume) -> _Result:
     if not isinstance(content, (bytes, str)):
         raise HeadCtError(f"RESULT: expected JSON text, got {type(content).__name__}")
+    slant = abs(float(np.linalg.det(volume.geometry.direction)))  # the model takes voxels for upright boxes
     try:
         told = json.loads(content)
-        remarks = {str(each["code"]): str(each["text"]) for each in told["remarks"]} | _header_remarks(attributes)
+        remarks = {str(each["code"]): str(each["text"]) for each in told["remarks"]} | _header_remarks(
+            volume.attributes
+        )
         lesions = told["lesions"]
         if lesions is not None:
-            lesions = tuple(_Lesion(float(e["volume_ml"]), str(e["side"]), int(e["plane"])) for e in lesions)
+            lesions = tuple(_Lesion(float(e["volume_ml"]) * slant, str(e["side"]), int(e["plane"])) for e in lesions)
         shift, plane = told["shift_left_mm"], told["shift_plane"]
         return _Result(
             None if _NO_DENSITY & remarks.keys() else lesions,
