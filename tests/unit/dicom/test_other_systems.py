@@ -158,6 +158,14 @@ def test_equal_names_of_two_machines_are_two_observations(reported):
     assert len({each["id"] for each in found["Observation"]}) == 6
 
 
+def test_the_device_names_the_other_machines_of_a_report(reported):
+    several = replace(reported, content=replace(reported.content, further_machines=("head-ct 1.0.0",)))
+
+    (device,) = resources(make_fhir_bundle(several))["Device"]
+
+    assert [note["text"] for note in device["note"]] == [RESEARCH_USE_ONLY, "Also used: head-ct 1.0.0"]
+
+
 def test_the_message_has_an_observation_for_all_that_was_said(reported):
     by_name = [segment for segment in segments(make_oru_r01(reported)) if segment[0] == "OBX"]
 

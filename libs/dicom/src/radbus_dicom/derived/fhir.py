@@ -119,13 +119,14 @@ def _study(reported: Reported) -> Resource:
 
 def _device(reported: Reported) -> Resource:
     provenance = reported.content.provenance
+    notes = [RESEARCH_USE_ONLY, *(f"Also used: {each}" for each in reported.content.further_machines)]
     return {
         "resourceType": "Device",
         "id": reported.resource_id("device"),
         "manufacturer": MANUFACTURER,
         "deviceName": [{"name": provenance.machine, "type": "model-name"}],
         "version": [{"value": provenance.machine_version}],
-        "note": [{"text": RESEARCH_USE_ONLY}],
+        "note": [{"text": note} for note in notes],
     }
 
 
