@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from io import BytesIO
 
 import highdicom as hd
@@ -18,10 +19,13 @@ from radbus_machines.types import Code, Finding, MachineOutput, Measurement
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom", "ignore::UserWarning:highdicom")
 
 VOLUME = Code("118565006", "SCT", "Volume")
+ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
+MORPHOLOGY = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 EMPHYSEMA = Code("87433001", "SCT", "Pulmonary emphysema")
 MEASUREMENTS = (
     Measurement("right_ml", "Right lung: volume", 1234.5, "mL", VOLUME, "counted", segment=1),
     Measurement("total_ml", "Both lungs: volume", 2345.6, "mL", VOLUME, "counted"),
+    Measurement("chest_ml", "Chest: volume", 3456.7, "", VOLUME, "counted"),
 )
 FINDINGS = (
     Finding("emphysema", True, "There is some.", EMPHYSEMA),
@@ -31,14 +35,16 @@ FINDINGS = (
 
 @pytest.fixture
 def made(write_series, load_volume, label_map, provenance):
-    def make(*, labelled=True, **changes):
+    def make(*, labelled=True, category=ANATOMY, **changes):
         paths = write_series([(0, 0, z) for z in range(4)], **changes)
         volume = load_volume(paths)
         labels = np.zeros(volume.voxels.shape, np.uint8)
         labels[1:3, 3:6, 3:6] = 1 if labelled else 0
+        labelled_map = label_map(labels)
+        segments = tuple(replace(segment, category=category) for segment in labelled_map.segments)
         output = MachineOutput(
             "Some emphysema.",
-            label_maps=(label_map(labels),),
+            label_maps=(replace(labelled_map, segments=segments),),
             measurements=MEASUREMENTS,
             findings=FINDINGS,
             limits=("Thick slices.",),
@@ -77,13 +83,45 @@ def test_a_measurement_of_a_segment_names_it_in_the_segmentation(made):
     assert segment.referenced_segment_numbers == [1]
 
 
-def test_what_belongs_to_no_segment_is_said_of_the_images_with_the_findings(made):
+@pytest.mark.parametrize(("category", "sites"), [(ANATOMY, ["Lung"]), (MORPHOLOGY, [])])
+def test_only_an_anatomical_structure_is_the_site_of_a_finding(made, category, sites):
+    sr, _ = made(category=category)
+
+    (group,) = groups_of(sr).get_volumetric_roi_measurement_groups()
+
+    assert [site.value.meaning for site in group.finding_sites] == sites
+    assert group.finding_type.meaning == "Lung"
+
+
+@pytest.mark.parametrize(
+    ("modality", "procedure"),
+    [
+        ("CT", "Computed tomography"),
+        ("PT", "Positron emission tomography"),
+        ("NM", "Imaging"),
+    ],
+)
+def test_the_procedure_is_what_the_modality_does(made, modality, procedure):
+    sr, _ = made(Modality=modality)
+
+    names = [item.ConceptNameCodeSequence[0].CodeMeaning for item in sr.ContentSequence]
+    reported = sr.ContentSequence[names.index("Procedure reported")]
+
+    assert reported.ConceptCodeSequence[0].CodeMeaning == procedure
+
+
+def test_what_belongs_to_no_segment_is_said_of_the_images_each_under_its_title_and_apart_from_the_findings(made):
     sr, _ = made()
 
-    (group,) = groups_of(sr).get_image_measurement_groups()
+    *measured, found = groups_of(sr).get_image_measurement_groups()
 
-    assert values(group) == [("Volume", 2345.6, "mL")]
-    assert [(e.name.meaning, e.value.meaning) for e in group.get_qualitative_evaluations()] == [
+    assert [(group.tracking_identifier, values(group)) for group in measured] == [
+        ("Both lungs: volume", [("Volume", 2345.6, "mL")]),
+        ("Chest: volume", [("Volume", 3456.7, "1")]),
+    ]
+    assert len({group.tracking_uid for group in (*measured, found)}) == 3
+    assert values(found) == []
+    assert [(e.name.meaning, e.value.meaning) for e in found.get_qualitative_evaluations()] == [
         ("Pulmonary emphysema", "Present"),
         ("nodule", "Indeterminate"),
     ]
@@ -92,10 +130,10 @@ def test_what_belongs_to_no_segment_is_said_of_the_images_with_the_findings(made
 def test_nothing_measured_is_left_out_where_there_is_no_segmentation(made):
     sr, references = made(labelled=False)
 
-    (group,) = groups_of(sr).get_image_measurement_groups()
+    groups = groups_of(sr).get_image_measurement_groups()
 
     assert references == []
-    assert sorted(value for _, value, _ in values(group)) == [1234.5, 2345.6]
+    assert [value for group in groups for _, value, _ in values(group)] == [1234.5, 2345.6, 3456.7]
 
 
 def test_summary_limits_and_that_it_is_for_research_only_can_be_read_in_it(made):

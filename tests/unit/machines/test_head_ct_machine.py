@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 from head_ct_algorithm import judge
 from radbus_machines.head_ct import HeadCt, HeadCtError
 from radbus_machines.manifest import load_manifests
-from radbus_machines.types import Frame, Geometry, MachineOutput, Volume
+from radbus_machines.types import Code, Frame, Geometry, MachineOutput, Volume
 from radbus_testing.head_phantom import LEFT_BLOOD, HeadPhantom, head_phantom
 from radbus_testing.phantom import ORIENTATIONS
 
@@ -104,6 +104,14 @@ async def test_values_for_triage_and_findings_go_together():
     assert {m.name for m in output.measurements} <= set(output.values)
 
 
+@pytest.mark.parametrize("lesions", [None, [], [{"volume_ml": 3.0, "side": "left", "plane": 3}]])
+async def test_a_lesion_is_called_hyperdense_and_not_a_hemorrhage_which_density_alone_does_not_show(lesions):
+    output = await infer(tiny(), ModelThatSays({**NOTHING, "lesions": lesions}))
+
+    (code,) = (finding.code for finding in output.findings if finding.name == "hyperdense_lesion")
+    assert code == Code("HYPERDENSE", "99RADBUS", "Hyperdense intracranial lesion")
+
+
 async def test_a_head_without_blood_has_nothing_to_show_but_its_levels():
     output = await infer(volume_of(head_phantom(rows=128)))
 
@@ -125,6 +133,20 @@ async def test_what_the_header_says_keeps_blood_from_being_judged(attributes, co
     assert "lesion_volume_ml" not in output.values
     assert not (output.label_maps[0].labels == 2).any()
     assert any(code in limit for limit in output.limits)
+
+
+async def test_with_a_tilted_gantry_each_lesion_is_as_much_smaller_as_all_of_them_together():
+    upright = tiny()
+    direction = upright.geometry.direction.copy()
+    direction[:, 0] = (0.0, np.sin(np.pi / 6), np.cos(np.pi / 6))
+    tilted = replace(upright, geometry=replace(upright.geometry, direction=direction))
+    said = {**NOTHING, "lesions": [{"volume_ml": 20.0, "side": "left", "plane": 3}]}
+
+    straight, slanted = await infer(upright, ModelThatSays(said)), await infer(tilted, ModelThatSays(said))
+
+    for name in ("lesion_1_volume_ml", "brain_volume_ml"):
+        assert slanted.values[name] == pytest.approx(straight.values[name] * np.cos(np.pi / 6), abs=0.06)
+    assert "17.3 mL" in slanted.summary
 
 
 async def test_what_is_no_head_is_not_usable():

@@ -203,8 +203,11 @@ async def test_remarks_that_are_no_list_of_code_and_text_are_an_error(remarks):
 @pytest.mark.parametrize(
     ("name", "sharp"),
     [
-        *((name, False) for name in ("STANDARD", "SOFT", "B", "B31f", "Br40d", "FC08", "")),
-        *((name, True) for name in ("LUNG", "BONE", "D", "YA", "B70f", "Br59", "FC51")),
+        *(
+            (name, False)
+            for name in ("STANDARD", "SOFT", "B", "B31f", "Br40d", "FC08", "FC26", "FC43", "FC64", "FC68", "")
+        ),
+        *((name, True) for name in ("LUNG", "BONE", "D", "YA", "B70f", "Br59", "FC30", "FC51", "FC81")),
     ],
 )
 def test_kernels_are_sharp_by_their_makers_names(name, sharp):

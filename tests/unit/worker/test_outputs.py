@@ -44,6 +44,12 @@ def test_an_answer_within_all_limits_is_taken_as_it_is():
             replace(WELL, values={"a": "x" * (MAX_CHARACTERS + 1)}),
             "at most 20000 characters, got one of 20001",
         ),
+        (replace(WELL, findings=(replace(FINDING, code=Code("1", "99TEST", "")),)), "meaning of 1 to 64 characters"),
+        (replace(WELL, findings=(replace(FINDING, code="1"),)), "expected a Code in the machine's answer, got str"),
+        (
+            replace(WELL, measurements=(replace(MEASUREMENT, concept=Code("1", "99TEST", "x" * 65)),)),
+            "meaning of 1 to 64 characters",
+        ),
         (replace(WELL, summary=None), "text in the machine's answer, got NoneType"),
         (replace(WELL, limits=("x" * MAX_CHARACTERS,) * 101), "at most 2000000 characters in all"),
     ],

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _NO_CONTRAST = frozenset({"", "NO", "NONE", "N", "WITHOUT", "NATIVE", "UNENHANCED"})
+_SHARP_FC_TENS = frozenset({3, 5, 8})
 
 
 def has_contrast(attributes: Mapping[str, object]) -> bool:
@@ -26,13 +27,14 @@ def sharp_kernel(attributes: Mapping[str, object]) -> str | None:
 def is_sharp_kernel(name: str) -> bool:
     """Tell by the makers' names whether a kernel is sharper than the standard ones that densitometry asks for.
 
-    GE by word, Philips by letter (D, E, L, Y*), Siemens by number from 50, Canon by FC number from 30.
+    GE by word, Philips by letter (D, E, L, Y*), Siemens by number from 50, Canon by FC number: 30 to 39, 50 to 59
+    and 80 to 89; 60 to 69 are made for the brain.
     """
     name = name.strip().upper()
     if re.fullmatch(r"(BONE|BONEPLUS|LUNG|EDGE|ULTRA|HD .*|SHARP|[DEL]|Y[A-Z]?)", name):
         return True
     if match := re.fullmatch(r"FC(\d{2}).*", name):
-        return int(match[1]) >= 30
+        return int(match[1]) // 10 in _SHARP_FC_TENS
     match = re.fullmatch(r"[A-Z]{1,2}(\d{2})[A-Z]?.*", name)
     return match is not None and int(match[1]) >= 50
 

@@ -40,7 +40,7 @@ _SEGMENTS = (
         (235, 64, 52),
     ),
 )
-_HEMORRHAGE = Code("1386000", "SCT", "Intracranial hemorrhage")
+_HYPERDENSE = Code("HYPERDENSE", "99RADBUS", "Hyperdense intracranial lesion")  # blood, and some tumours
 _SHIFT = Code("MIDLINE-SHIFT", "99RADBUS", "Shift of the midline of the brain")
 _VOLUME = Code("118565006", "SCT", "Volume")
 _LENGTH = Code("410668003", "SCT", "Length")
@@ -98,7 +98,7 @@ class HeadCt:
         shapes = {"LABELS": (voxels.shape, np.dtype(np.uint8)), "RESULT": ((1,), np.dtype(object))}
         outputs = await model.infer(inputs, shapes)
         progress(0.9)
-        result = _read(outputs["RESULT"][0], volume.attributes)
+        result = _read(outputs["RESULT"][0], volume)
         if _UNUSABLE & result.remarks.keys():
             return _unusable(result.remarks)
         labels = await asyncio.to_thread(lambda: np.ascontiguousarray(axes.turned_back(outputs["LABELS"])))
@@ -106,15 +106,18 @@ class HeadCt:
         return _output(volume, labels, result, axes)
 
 
-def _read(content: object, attributes: Mapping[str, object]) -> _Result:
+def _read(content: object, volume: Volume) -> _Result:
     if not isinstance(content, (bytes, str)):
         raise HeadCtError(f"RESULT: expected JSON text, got {type(content).__name__}")
+    slant = abs(float(np.linalg.det(volume.geometry.direction)))  # the model takes voxels for upright boxes
     try:
         told = json.loads(content)
-        remarks = {str(each["code"]): str(each["text"]) for each in told["remarks"]} | _header_remarks(attributes)
+        remarks = {str(each["code"]): str(each["text"]) for each in told["remarks"]} | _header_remarks(
+            volume.attributes
+        )
         lesions = told["lesions"]
         if lesions is not None:
-            lesions = tuple(_Lesion(float(e["volume_ml"]), str(e["side"]), int(e["plane"])) for e in lesions)
+            lesions = tuple(_Lesion(float(e["volume_ml"]) * slant, str(e["side"]), int(e["plane"])) for e in lesions)
         shift, plane = told["shift_left_mm"], told["shift_plane"]
         return _Result(
             None if _NO_DENSITY & remarks.keys() else lesions,
@@ -137,7 +140,7 @@ def _header_remarks(attributes: Mapping[str, object]) -> dict[str, str]:
 
 def _unusable(remarks: Mapping[str, str]) -> MachineOutput:
     text = " ".join(text for code, text in remarks.items() if code in _UNUSABLE)
-    finding = Finding("hyperdense_lesion", None, "Blood was not looked for.", _HEMORRHAGE)
+    finding = Finding("hyperdense_lesion", None, "Blood was not looked for.", _HYPERDENSE)
     return MachineOutput(
         f"{text} Nothing was measured.", findings=(finding,), limits=(*remarks.values(),), usable=False
     )
@@ -183,16 +186,16 @@ def _measurements(volume: Volume, labels: NDArray[np.uint8], result: _Result) ->
 def _blood(result: _Result) -> Finding:
     name = "hyperdense_lesion"
     if result.lesions is None:
-        return Finding(name, None, "Blood was not looked for: the images do not allow it.", _HEMORRHAGE)
+        return Finding(name, None, "Blood was not looked for: the images do not allow it.", _HYPERDENSE)
     if not result.lesions:
         text = "No hyperdense lesion of at least 0.5 mL was found. Smaller, thin and older blood is not looked for."
-        return Finding(name, present=False, text=text, code=_HEMORRHAGE)
+        return Finding(name, present=False, text=text, code=_HYPERDENSE)
     sides = " and ".join(sorted({_place(lesion.side) for lesion in result.lesions}))
     text = (
         f"{len(result.lesions)} hyperdense lesion(s), {sides}, together {_total(result):.1f} mL: fresh blood is as "
         "dense, and so are some tumours. Compare with the images."
     )
-    return Finding(name, present=True, text=text, code=_HEMORRHAGE)
+    return Finding(name, present=True, text=text, code=_HYPERDENSE)
 
 
 def _shifted(result: _Result) -> Finding:

@@ -12,6 +12,8 @@ from radbus_machines.types import Code
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
 
 OWN_SCHEME: Final = "99RADBUS"
+_MEANING_CHARACTERS: Final = 64  # LO, PS3.5 6.2
+CONTROLS: Final = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
 _UNIT_MEANINGS: Final = {
     "%": "percent",
     "1": "no units",
@@ -24,13 +26,20 @@ _UNIT_MEANINGS: Final = {
 
 
 def coded(code: Code) -> PydicomCode:
-    """Return a machine's code as pydicom's."""
-    return PydicomCode(code.value, code.scheme, code.meaning)
+    """Return a machine's code as pydicom's, in one line each; without a meaning its value stands for it."""
+    value = one_line(code.value)
+    return PydicomCode(value, code.scheme, one_line(code.meaning)[:_MEANING_CHARACTERS].strip() or value)
 
 
 def unit(ucum: str) -> PydicomCode:
-    """Return a UCUM unit (CID 82) with its meaning in words."""
+    """Return a UCUM unit (CID 82) with its meaning in words; none is the unit 1."""
+    ucum = one_line(ucum) or "1"
     return PydicomCode(ucum, "UCUM", _UNIT_MEANINGS.get(ucum, ucum))
+
+
+def one_line(text: str) -> str:
+    """Return text without control characters, each run of white space as one space, as codes have to be."""
+    return " ".join(text.translate(CONTROLS).split())
 
 
 def algorithm_of(provenance: Provenance) -> hd.AlgorithmIdentificationSequence:

@@ -10,8 +10,17 @@ from fhir.resources.R4B.bundle import Bundle
 from radbus_contracts.notice import RESEARCH_USE_ONLY
 from radbus_machines.types import Finding, Measurement
 
+from radbus_dicom.derived.coding import one_line
 from radbus_dicom.derived.provenance import MANUFACTURER
-from radbus_dicom.derived.reported import LOINC_DIAGNOSTIC_IMAGING, PRESENCE, Reported, code_of
+from radbus_dicom.derived.reported import (
+    LOINC_DIAGNOSTIC_IMAGING,
+    PRESENCE,
+    PersonName,
+    Reported,
+    code_of,
+    date_of,
+    person_names,
+)
 
 Resource = Mapping[str, Any]
 
@@ -22,6 +31,8 @@ _SYSTEMS: Final = {
     "RADLEX": "http://radlex.org",
     "UCUM": "http://unitsofmeasure.org",
 }
+_NOT_STATED: Final = "not stated"
+_REPRESENTATION: Final = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation"
 _UID_SYSTEM: Final = "urn:dicom:uid"
 _GENDERS: Final = {"M": "male", "F": "female", "O": "other"}
 _RADIOLOGY: Final = {"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "RAD", "display": "Radiology"}
@@ -50,22 +61,30 @@ def make_fhir_bundle(reported: Reported, *, pdf: bytes | None = None) -> bytes:
 
 def _patient(reported: Reported) -> Resource:
     facts = reported.content.patient
-    family, given, middle, prefix, suffix, *_ = [*facts.patient_name.split("=")[0].split("^"), "", "", "", "", ""][:6]
-    name = {
-        "family": family.strip() or None,
-        "given": [each.strip() for each in (given, middle) if each.strip()] or None,
-        "prefix": [prefix.strip()] if prefix.strip() else None,
-        "suffix": [suffix.strip()] if suffix.strip() else None,
-    }
     born = facts.patient_birth_date
     return _without_nothing(
         {
             "resourceType": "Patient",
             "id": reported.resource_id("patient"),
             "identifier": [{"value": facts.patient_id}] if facts.patient_id.strip() else None,
-            "name": [_without_nothing(name)] if any(name.values()) else None,
+            "name": [_human_name(each) for each in person_names(facts.patient_name)] or None,
             "gender": _GENDERS.get(facts.patient_sex),
             "birthDate": _date(born),
+        }
+    )
+
+
+def _human_name(name: PersonName) -> Resource:
+    extension = None
+    if name.representation != "A":
+        extension = [{"url": _REPRESENTATION, "valueCode": {"I": "IDE", "P": "SYL"}[name.representation]}]
+    return _without_nothing(
+        {
+            "extension": extension,
+            "family": name.family or None,
+            "given": [each for each in (name.given, name.middle) if each] or None,
+            "prefix": [name.prefix] if name.prefix else None,
+            "suffix": [name.suffix] if name.suffix else None,
         }
     )
 
@@ -89,7 +108,7 @@ def _study(reported: Reported) -> Resource:
             "series": [
                 {
                     "uid": each.series_instance_uid,
-                    "modality": {"system": _SYSTEMS["DCM"], "code": each.modality},
+                    "modality": _coding(each.modality, _SYSTEMS["DCM"]),
                     "numberOfInstances": each.instance_count,
                 }
                 for each in reported.series
@@ -100,21 +119,23 @@ def _study(reported: Reported) -> Resource:
 
 def _device(reported: Reported) -> Resource:
     provenance = reported.content.provenance
+    notes = [RESEARCH_USE_ONLY, *(f"Also used: {each}" for each in reported.content.further_machines)]
     return {
         "resourceType": "Device",
         "id": reported.resource_id("device"),
         "manufacturer": MANUFACTURER,
         "deviceName": [{"name": provenance.machine, "type": "model-name"}],
         "version": [{"value": provenance.machine_version}],
-        "note": [{"text": RESEARCH_USE_ONLY}],
+        "note": [{"text": note} for note in notes],
     }
 
 
 def _observations(reported: Reported) -> Iterator[Resource]:
-    for measurement in reported.content.measurements:
-        yield {**_observed(reported, f"measurement/{measurement.name}"), **_measured(measurement)}
-    for finding in reported.content.findings:
-        yield {**_observed(reported, f"finding/{finding.name}"), **_found(finding)}
+    # Two machines of one report may use one name: the number makes the ids unique.
+    for number, measurement in enumerate(reported.content.measurements, start=1):
+        yield {**_observed(reported, f"measurement/{number}/{measurement.name}"), **_measured(measurement)}
+    for number, finding in enumerate(reported.content.findings, start=1):
+        yield {**_observed(reported, f"finding/{number}/{finding.name}"), **_found(finding)}
 
 
 def _observed(reported: Reported, name: str) -> Resource:
@@ -132,14 +153,12 @@ def _observed(reported: Reported, name: str) -> Resource:
 
 def _measured(measurement: Measurement) -> Resource:
     concept = measurement.concept
+    unit = one_line(measurement.unit)
+    in_unit = {"unit": unit, "system": _SYSTEMS["UCUM"], "code": unit} if unit else {}
+    title = one_line(measurement.title or measurement.name) or _NOT_STATED
     return {
-        "code": {**_concept(concept.value, _system(concept.scheme), concept.meaning), "text": measurement.title},
-        "valueQuantity": {
-            "value": measurement.value,
-            "unit": measurement.unit,
-            "system": _SYSTEMS["UCUM"],
-            "code": measurement.unit,
-        },
+        "code": {**_concept(concept.value, _system(concept.scheme), concept.meaning), "text": title},
+        "valueQuantity": {"value": measurement.value, **in_unit},
         "note": [{"text": f"{measurement.definition} {RESEARCH_USE_ONLY}"}],
     }
 
@@ -183,7 +202,15 @@ def _reference(reported: Reported, kind: str) -> Resource:
 
 
 def _concept(code: str, system: str, display: str) -> Resource:
-    return {"coding": [{"system": system, "code": code, "display": display}]}
+    return {"coding": [_coding(code, system, display)]}
+
+
+def _coding(code: str, system: str, display: str = "") -> Resource:
+    """Make a Coding of what is there: FHIR has no empty codes, and no two spaces in them."""
+    code, display = one_line(code), one_line(display)
+    if not code:
+        return {"display": display or _NOT_STATED}
+    return _without_nothing({"system": system, "code": code, "display": display or None})
 
 
 def _system(scheme: str) -> str:
@@ -191,7 +218,8 @@ def _system(scheme: str) -> str:
 
 
 def _date(text: str) -> str | None:
-    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdecimal() else None
+    day = date_of(text)
+    return None if day is None else day.isoformat()
 
 
 def _without_nothing(fields: Mapping[str, Any]) -> dict[str, Any]:

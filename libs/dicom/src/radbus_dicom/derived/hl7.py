@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 from hl7apy.core import Message
@@ -11,14 +12,24 @@ from hl7apy.validation import Validator
 from radbus_contracts.notice import RESEARCH_USE_ONLY
 from radbus_machines.types import Measurement
 
+from radbus_dicom.derived.coding import CONTROLS, one_line
 from radbus_dicom.derived.provenance import MANUFACTURER
-from radbus_dicom.derived.reported import LOINC_DIAGNOSTIC_IMAGING, PRESENCE, Reported, code_of
+from radbus_dicom.derived.reported import (
+    LOINC_DIAGNOSTIC_IMAGING,
+    PRESENCE,
+    PersonName,
+    Reported,
+    code_of,
+    date_of,
+    person_names,
+)
 
 VERSION: Final = "2.5.1"
 _CODE_SYSTEMS: Final = {"SCT": "SCT", "LN": "LN", "DCM": "DCM", "RADLEX": "RADLEX"}
+_END: Final = "\r"
 _PRELIMINARY: Final = "P"
 _ESCAPES: Final = str.maketrans(
-    {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\", "\n": " ", "\r": " "}
+    {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\", **dict.fromkeys(map(chr, CONTROLS), " ")}
 )
 
 
@@ -46,7 +57,7 @@ def make_oru_r01(reported: Reported) -> bytes:
     for number, each in enumerate(_results(reported), start=1):
         _observe(order.add_group("ORU_R01_OBSERVATION"), number, each)
     Validator.validate(message)
-    return bytes(message.to_er7().encode())
+    return bytes(f"{message.to_er7().rstrip(_END)}{_END}".encode())
 
 
 def _head(message: Any, reported: Reported) -> None:
@@ -62,11 +73,18 @@ def _head(message: Any, reported: Reported) -> None:
 def _identify(group: Any, reported: Reported) -> None:
     facts = reported.content.patient
     group.pid.pid_3 = _escaped(facts.patient_id)
-    # The components of a person name come in the same order in both standards but for prefix and suffix.
-    family, given, middle, prefix, suffix = [*facts.patient_name.split("=")[0].split("^"), "", "", "", ""][:5]
-    group.pid.pid_5 = "^".join(_escaped(each.strip()) for each in (family, given, middle, suffix, prefix)).rstrip("^")
-    group.pid.pid_7 = facts.patient_birth_date if facts.patient_birth_date.isdecimal() else ""
+    names = person_names(facts.patient_name)
+    for spelled in [_xpn(name, alone=len(names) == 1) for name in names] or [""]:
+        group.pid.add_field("pid_5").value = spelled
+    group.pid.pid_7 = _day(facts.patient_birth_date)
     group.pid.pid_8 = facts.patient_sex if facts.patient_sex in {"M", "F", "O"} else "U"
+
+
+def _xpn(name: PersonName, *, alone: bool) -> str:
+    # The components come in the same order in both standards but for prefix and suffix.
+    parts = [name.family, name.given, name.middle, name.suffix, name.prefix]
+    representation = "" if alone and name.representation == "A" else name.representation
+    return "^".join([*map(_escaped, parts), "", "", representation]).rstrip("^")
 
 
 def _request(order: Any, reported: Reported) -> None:
@@ -75,7 +93,7 @@ def _request(order: Any, reported: Reported) -> None:
     order.obr.obr_1 = "1"
     order.obr.obr_3 = _escaped(facts.accession_number)
     order.obr.obr_4 = f"{code}^{words}^LN"
-    order.obr.obr_7 = facts.study_date if facts.study_date.isdecimal() else ""
+    order.obr.obr_7 = _day(facts.study_date)
     order.obr.obr_22 = _moment(reported)
     order.obr.obr_25 = _PRELIMINARY
 
@@ -97,13 +115,20 @@ def _results(reported: Reported) -> Iterator[_Result]:
 
 def _measured(measurement: Measurement) -> _Result:
     concept = measurement.concept
-    code = f"{_escaped(concept.value)}^{_escaped(measurement.title)}^{_system(concept.scheme)}"
-    return _Result("NM", code, f"{measurement.value:.6g}", f"{_escaped(measurement.unit)}^^UCUM")
+    code = f"{_escaped(one_line(concept.value))}^{_escaped(measurement.title)}^{_system(concept.scheme)}"
+    unit = one_line(measurement.unit)
+    return _Result("NM", code, _number(measurement.value), f"{_escaped(unit)}^^UCUM" if unit else "")
+
+
+def _number(value: float) -> str:
+    """Write a number as the type NM asks: all digits that it has, and no exponent."""
+    return format(Decimal(repr(float(value))), "f").removesuffix(".0")
 
 
 def _observe(group: Any, number: int, result: _Result) -> None:
     segment = group.obx
     segment.obx_1, segment.obx_2, segment.obx_3 = str(number), result.kind, result.code
+    segment.obx_4 = str(number)  # tells apart results that share a code
     if result.kind == "NM":
         segment.obx_6 = result.unit
     segment.obx_5 = result.value
@@ -112,6 +137,11 @@ def _observe(group: Any, number: int, result: _Result) -> None:
 
 def _moment(reported: Reported) -> str:
     return reported.content.provenance.made_at.strftime("%Y%m%d%H%M%S%z")
+
+
+def _day(text: str) -> str:
+    day = date_of(text)
+    return "" if day is None else day.isoformat().replace("-", "")
 
 
 def _system(scheme: str) -> str:

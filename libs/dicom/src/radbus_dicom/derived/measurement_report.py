@@ -13,7 +13,7 @@ from pydicom.sr.coding import Code as PydicomCode
 from radbus_contracts.notice import RESEARCH_USE_ONLY
 from radbus_machines.types import Code, Finding, Frame, LabelMap, MachineOutput, Measurement, Segment
 
-from radbus_dicom.derived.coding import OWN_SCHEME, coded, unit
+from radbus_dicom.derived.coding import OWN_SCHEME, coded, one_line, unit
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
 from radbus_dicom.derived.sources import sources_for_highdicom
 from radbus_dicom.derived.stamping import stamp
@@ -24,11 +24,19 @@ from radbus_dicom.quiet import silence_pydicom
 silence_pydicom()
 
 SERIES_NUMBER: Final = 9200
+_RADIOGRAPHY: Final = PydicomCode("168537006", "SCT", "Plain radiography")
 _PROCEDURES: Final = {
     "CT": PydicomCode("77477000", "SCT", "Computed tomography"),
     "MR": PydicomCode("113091000", "SCT", "Magnetic resonance imaging"),
+    "PT": PydicomCode("82918005", "SCT", "Positron emission tomography"),
+    "US": PydicomCode("16310003", "SCT", "Ultrasonography"),
+    "MG": PydicomCode("71651007", "SCT", "Mammography"),
+    "XA": PydicomCode("77343006", "SCT", "Angiography"),
+    "CR": _RADIOGRAPHY,
+    "DX": _RADIOGRAPHY,
 }
-_RADIOGRAPHY: Final = PydicomCode("168537006", "SCT", "Plain radiography")
+_IMAGING: Final = PydicomCode("363679005", "SCT", "Imaging")
+_ANATOMICAL_STRUCTURE: Final = "123037004"
 _INDETERMINATE: Final = PydicomCode("82334004", "SCT", "Indeterminate")
 _COMMENT: Final = PydicomCode("121106", "DCM", "Comment")
 _CONCLUSION: Final = PydicomCode("121077", "DCM", "Conclusion")
@@ -75,7 +83,7 @@ def make_measurement_report(
         return None
     report = hd.sr.MeasurementReport(
         observation_context=write.context(),
-        procedure_reported=_PROCEDURES.get(str(evidence[0].get("Modality")), _RADIOGRAPHY),
+        procedure_reported=_PROCEDURES.get(str(evidence[0].get("Modality")), _IMAGING),
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
     )
@@ -141,8 +149,12 @@ class _Writer:
             of_segment = [each for each in output.measurements if each.segment == number]
             yield self._of_segment(reference, segment, in_seg, of_segment)
         others = [each for each in output.measurements if each.segment is None or each.segment not in placed]
-        if others or output.findings:
-            yield self._of_images(others, output.findings)
+        for index, measurement in enumerate(others, start=1):
+            yield self._of_images(
+                f"images/{index}", one_line(measurement.title or measurement.name), measurements=[measurement]
+            )
+        if output.findings:
+            yield self._of_images("findings", "Findings", findings=output.findings)
 
     def _place(self, number: int) -> tuple[SegmentationReference, Segment, int] | None:
         for reference in self._segmentations:
@@ -155,6 +167,7 @@ class _Writer:
     def _of_segment(
         self, reference: SegmentationReference, segment: Segment, in_seg: int, measurements: Sequence[Measurement]
     ) -> hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations:
+        is_place = segment.category.value == _ANATOMICAL_STRUCTURE  # a lesion is found at a place, and is none
         laterality = coded(segment.laterality) if segment.laterality else None
         seg = reference.segmentation
         return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
@@ -167,15 +180,16 @@ class _Writer:
             ),
             finding_type=coded(segment.kind),
             algorithm_id=self._algorithm,
-            finding_sites=[hd.sr.FindingSite(coded(segment.kind), laterality=laterality)],
+            finding_sites=[hd.sr.FindingSite(coded(segment.kind), laterality=laterality)] if is_place else None,
             measurements=[_measured(each) for each in measurements],
         )
 
     def _of_images(
-        self, measurements: Sequence[Measurement], findings: Sequence[Finding]
+        self, name: str, words: str, *, measurements: Sequence[Measurement] = (), findings: Sequence[Finding] = ()
     ) -> hd.sr.MeasurementsAndQualitativeEvaluations:
+        """Make a group about the images: its words tell apart measurements that share a code (TID 1501)."""
         return hd.sr.MeasurementsAndQualitativeEvaluations(
-            tracking_identifier=self._tracking("images", "Images as a whole"),
+            tracking_identifier=self._tracking(name, words),
             algorithm_id=self._algorithm,
             measurements=[_measured(each) for each in measurements] or None,
             qualitative_evaluations=[_evaluated(each) for each in findings] or None,
@@ -200,5 +214,6 @@ def _evaluated(finding: Finding) -> hd.sr.QualitativeEvaluation:
         False: codes.SCT.Absent,
         None: _INDETERMINATE,
     }
-    own = Code(finding.name[:_CODE_CHARACTERS], OWN_SCHEME, finding.name[:64])
+    name = one_line(finding.name) or "finding"
+    own = Code(name[:_CODE_CHARACTERS].strip(), OWN_SCHEME, name)
     return hd.sr.QualitativeEvaluation(name=coded(finding.code or own), value=answers[finding.present])

@@ -56,7 +56,7 @@ class KeyImage:
 
 @dataclass(frozen=True, slots=True)
 class ReportContent:
-    """All that goes onto the page."""
+    """All that goes onto the page; `provenance` names the first machine, `further_machines` the others in words."""
 
     title: str
     patient: PatientFacts
@@ -67,6 +67,7 @@ class ReportContent:
     key_images: tuple[KeyImage, ...] = ()
     limits: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    further_machines: tuple[str, ...] = ()
 
 
 def make_report_pdf(content: ReportContent, *, lettering: Lettering | None = None) -> bytes:
@@ -79,7 +80,7 @@ def make_report_pdf(content: ReportContent, *, lettering: Lettering | None = Non
         *page.images(content.key_images[:_MAX_KEY_IMAGES]),
         *page.notes("What could not be judged", content.limits),
         *page.notes("Remarks on the images", content.remarks),
-        *page.foot(content.provenance),
+        *page.foot(content.provenance, content.further_machines),
     ]
     stream = BytesIO()
     document = SimpleDocTemplate(
@@ -96,6 +97,11 @@ def make_report_pdf(content: ReportContent, *, lettering: Lettering | None = Non
     )
     document.build([KeepInFrame(_WIDTH, _HEIGHT, flowables, mode="shrink")])
     return stream.getvalue()
+
+
+def machine_in_words(name: str, version: str, weights_sha256: str | None) -> str:
+    """Return a machine's name and version, and the weights where it has some."""
+    return f"{name} {version}" + (f", weights sha256 {weights_sha256}" if weights_sha256 else "")
 
 
 def readable_person_name(person_name: str) -> str:
@@ -170,11 +176,12 @@ class _Page:
         lines = [self._text(f"\u2022 {sentence}", 9) for sentence in sentences]
         return [self._text(title, 10, bold=True), *lines, Spacer(1, 2 * mm)]
 
-    def foot(self, provenance: Provenance) -> list[Flowable]:
-        weights = f", weights sha256 {provenance.weights_sha256}" if provenance.weights_sha256 else ""
+    def foot(self, provenance: Provenance, further_machines: tuple[str, ...]) -> list[Flowable]:
+        first = machine_in_words(provenance.machine, provenance.machine_version, provenance.weights_sha256)
+        machines = " and the machine ".join([first, *further_machines])
         text = (
             f"Made by {MANUFACTURER} for the use case {provenance.use_case} (version {provenance.use_case_version}) "
-            f"with the machine {provenance.machine} {provenance.machine_version}{weights}; job {provenance.job_id}, "
+            f"with the machine {machines}; job {provenance.job_id}, "
             f"{provenance.made_at:%Y-%m-%d %H:%M} {provenance.made_at.tzname() or ''}. {RESEARCH_USE_ONLY}"
         )
         return [self._text(text, 7.5, colour=colors.grey)]

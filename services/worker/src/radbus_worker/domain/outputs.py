@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from radbus_dicom.errors import OutputNotValid
-from radbus_machines.types import Finding, KeyFrame, LabelMap, MachineOutput, Measurement
+from radbus_machines.types import Code, Finding, KeyFrame, LabelMap, MachineOutput, Measurement
 
 MAX_EACH = 1_000
 MAX_LABEL_MAPS = 64
@@ -13,6 +13,7 @@ MAX_KEY_FRAMES = 100
 MAX_CHARACTERS = 20_000
 MAX_CHARACTERS_TOGETHER = 2_000_000  # a record of MongoDB has 16 MB, in up to four bytes a character
 _NAME_CHARACTERS = 200
+_CODE_CHARACTERS = 64  # a meaning is an LO (PS3.5 6.2); longer values are URNs
 
 
 def check_output(output: object, *, label_bytes: int) -> MachineOutput:
@@ -30,6 +31,7 @@ def check_output(output: object, *, label_bytes: int) -> MachineOutput:
     _each("limits", output.limits, str, MAX_EACH)
     _values(output)
     _texts(output)
+    _codes(output)
     labelled = sum(label_map.labels.nbytes for label_map in output.label_maps)
     if labelled > label_bytes:
         raise OutputNotValid(f"expected label maps of at most {label_bytes} bytes together, got {labelled}")
@@ -61,6 +63,25 @@ def _texts(output: MachineOutput) -> None:
         together += len(text)
     if together > MAX_CHARACTERS_TOGETHER:
         raise OutputNotValid(f"expected at most {MAX_CHARACTERS_TOGETHER} characters in all, got {together}")
+
+
+def _codes(output: MachineOutput) -> None:
+    for code in _all_codes(output):
+        if not isinstance(code, Code):
+            raise OutputNotValid(f"expected a Code in the machine's answer, got {type(code).__name__}")
+        texts = (code.value, code.scheme, code.meaning)
+        if not all(isinstance(text, str) and text.strip() and len(text) <= _CODE_CHARACTERS for text in texts):
+            raise OutputNotValid(f"expected codes with value, scheme and meaning of 1 to {_CODE_CHARACTERS} characters")
+
+
+def _all_codes(output: MachineOutput) -> Iterable[object]:
+    yield from (measurement.concept for measurement in output.measurements)
+    yield from (finding.code for finding in output.findings if finding.code is not None)
+    for label_map in output.label_maps:
+        for segment in label_map.segments:
+            yield from (segment.category, segment.kind)
+            if segment.laterality is not None:
+                yield segment.laterality
 
 
 def _all_texts(output: MachineOutput) -> Iterable[object]:

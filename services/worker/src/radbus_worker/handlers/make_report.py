@@ -11,7 +11,7 @@ from typing import Any
 
 from radbus_contracts.errors import PermanentError
 from radbus_dicom.derived.provenance import Provenance
-from radbus_dicom.derived.report_pdf import KeyImage, PatientFacts, ReportContent
+from radbus_dicom.derived.report_pdf import KeyImage, PatientFacts, ReportContent, machine_in_words
 from radbus_dicom.derived.reported import Reported
 from radbus_machines.protocol import Progress
 from radbus_machines.types import Code, Finding, MachineOutput, Measurement
@@ -127,7 +127,17 @@ def _content(
         key_images=tuple(images),
         limits=tuple(each for outcome in outcomes for each in outcome["limits"]),
         remarks=tuple(each for outcome in outcomes for each in outcome["remarks"]),
+        further_machines=_further(outcomes),
     )
+
+
+def _further(outcomes: Sequence[Document]) -> tuple[str, ...]:
+    """Name the machines but for the first one's, each once."""
+    first, *others = (
+        machine_in_words(each["name"], each["version"], each["weights_sha256"])
+        for each in (outcome["machine"] for outcome in outcomes)
+    )
+    return tuple(dict.fromkeys(other for other in others if other != first))
 
 
 def _header(claim: Claim, elements: Document) -> dict[str, str]:
