@@ -9,7 +9,7 @@ PYTEST := $(VENV)/pytest
 PYTHON_FOLDERS := libs services cli tests examples triton_models deploy docs
 TYPED := $(wildcard libs/*/src services/*/src) cli/src deploy/local docs examples
 
-.PHONY: help install demo up down test lint types imports unit fuzz contract integration e2e chaos whole bench bench-load docs lock soak guards
+.PHONY: help install demo up down test lint types imports unit fuzz contract integration e2e chaos whole bench bench-load bench-cost docs lock soak guards
 
 help: ## show this
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -68,10 +68,13 @@ whole: install ## contract, e2e and chaos on one start of the stack
 	RADBUS_SOAK_MINUTES=1 RADBUS_SOAK_SEED=1 $(PYTEST) tests/contract tests/e2e tests/chaos
 
 bench: install ## measure, never assert
-	$(PYTEST) tests/bench -s --ignore tests/bench/test_load.py
+	$(PYTEST) tests/bench -s --ignore tests/bench/test_load.py --ignore tests/bench/test_cost_of_a_study.py
 
 bench-load: install ## more than can be taken: what gives first
 	$(PYTEST) tests/bench/test_load.py -s
+
+bench-cost: install ## what a study costs, for `radbus sizing --costs bench-cost.json`
+	$(PYTEST) tests/bench/test_cost_of_a_study.py -s
 
 docs: install ## write the pages that are made from the code
 	$(VENV)/python docs/generate.py

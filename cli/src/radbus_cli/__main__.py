@@ -16,10 +16,11 @@ from radbus_cli.jobs import compute
 from radbus_cli.local import commands as local_commands
 from radbus_cli.sending import results, send
 from radbus_cli.serving import serve
+from radbus_cli.sizing.command import sizing
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 local_commands.add_to(app)
-for command in (demo, send, results, compute, explain, audit, doctor, serve):
+for command in (demo, send, results, compute, explain, audit, doctor, serve, sizing):
     app.command()(command)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(dead.app, name="dead")

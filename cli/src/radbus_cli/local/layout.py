@@ -25,6 +25,7 @@ _OFFSETS = {
     "triton_grpc": 6,
     "triton_metrics": 7,
     "front": 8,
+    "s3_metrics": 9,
     "ingest": 10,
     "router": 11,
     "scheduler": 12,

@@ -25,6 +25,7 @@ _PORT_OF_FLAG = {
     "filer.port.grpc": "s3_filer_grpc",
     "admin.port": "s3_admin",
     "admin.port.grpc": "s3_admin_grpc",
+    "metricsPort": "s3_metrics",
 }
 
 
