@@ -114,7 +114,7 @@ async def regions(client: TritonClient) -> set[str]:
 
 
 async def nothing_left(client: TritonClient, model: TritonModel) -> None:
-    """Wait until Triton knows no block: it may hold one for a moment after its answer, and is asked again at the next."""
+    """Wait until Triton knows no block: it may hold one for a moment after its answer, and is asked again later."""
     deadline = time.monotonic() + 20
     while await regions(client) and time.monotonic() < deadline:
         await model.infer(inputs(), outputs())
