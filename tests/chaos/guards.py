@@ -163,18 +163,12 @@ def main(words: Sequence[str]) -> int:
     guards = [each for each in GUARDS if not words or any(word in each.name for word in words)]
     with copied() as copy:
         passed = outcomes(copy, sorted({guard.test for guard in guards}))
-        rows = [tried(copy, guard, passed) for guard in guards]
-    lines = [
-        "| guard | test that fails without it | with it | without it |",
-        "|---|---|---|---|",
-        *(row for row, _ in rows),
-    ]
-    sys.stdout.write("\n".join(lines) + "\n")
-    return sum(not held for _, held in rows)
+        show("| guard | test that fails without it | with it | without it |\n|---|---|---|---|")
+        return sum(not tried(copy, guard, passed) for guard in guards)
 
 
-def tried(copy: Path, guard: Guard, passed: Mapping[str, str]) -> tuple[str, bool]:
-    """Take one guard out, run its test, put it back; return its row and whether the test missed it."""
+def tried(copy: Path, guard: Guard, passed: Mapping[str, str]) -> bool:
+    """Take one guard out, run its test, put it back, show its row; return whether the test missed it."""
     began = time.monotonic()
     file = copy / guard.file
     whole = file.read_text()
@@ -187,12 +181,12 @@ def tried(copy: Path, guard: Guard, passed: Mapping[str, str]) -> tuple[str, boo
         file.write_text(whole)
     with_it = of(guard.test, passed)
     say(f"{guard.name}: {with_it} with it, {without} without it, {time.monotonic() - began:.0f} s")
-    row = f"| {guard.name} | `{guard.test}` | {with_it} | {without} |"
-    return row, with_it == "passed" and without == "failed"
+    show(f"| {guard.name} | `{guard.test}` | {with_it} | {without} |")
+    return with_it == "passed" and without == "failed"
 
 
 def outcomes(copy: Path, tests: Sequence[str]) -> dict[str, str]:
-    """Run tests in the copy and return what became of each: passed, failed, or error, which proves nothing."""
+    """Run tests in the copy and return what became of each: passed, failed, or what proves nothing."""
     sources = [str(path) for path in sorted((*copy.glob("libs/*/src"), *copy.glob("services/*/src"), copy / "cli/src"))]
     environment = {
         **os.environ,
@@ -203,16 +197,19 @@ def outcomes(copy: Path, tests: Sequence[str]) -> dict[str, str]:
     }
     command = [sys.executable, "-m", "pytest", "-q", "-rA", "--tb=short", "--show-capture=no", *tests]
     limit_s = LIMIT_S * len(tests)
-    done = subprocess.run(
-        command, cwd=copy, env=environment, capture_output=True, text=True, timeout=limit_s, check=False
-    )
+    try:
+        done = subprocess.run(
+            command, cwd=copy, env=environment, capture_output=True, text=True, timeout=limit_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return dict.fromkeys(tests, "out of time")
     return {test: kind.lower() for kind, test in re.findall(r"^(PASSED|FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)}
 
 
 def of(test: str, found: Mapping[str, str]) -> str:
     """Return what became of a test, all its parameters together."""
     kinds = {kind for name, kind in found.items() if name == test or name.startswith(f"{test}[")}
-    return next((kind for kind in ("error", "failed", "passed") if kind in kinds), "absent")
+    return next((kind for kind in ("out of time", "error", "failed", "passed") if kind in kinds), "absent")
 
 
 @contextmanager
@@ -236,6 +233,12 @@ def copied() -> Iterator[Path]:
             yield copy
         finally:
             LocalStack(copy / ".local" / f"test-{BASE_PORT}", BASE_PORT).down()
+
+
+def show(rows: str) -> None:
+    """Print rows of the table as soon as they are known: what was seen before a fault is kept."""
+    sys.stdout.write(f"{rows}\n")
+    sys.stdout.flush()
 
 
 def say(text: str) -> None:

@@ -11,6 +11,7 @@ import aio_pika
 import pytest
 from radbus_contracts import topology
 from radbus_contracts.envelope import Event
+from radbus_contracts.errors import PermanentError
 from radbus_contracts.facts import SeriesUnroutedV1
 from radbus_contracts.topology import EVENTS, SERIES_UNROUTED, Queue
 from radbus_runtime.bus import Bus, BusUnavailableError
@@ -137,6 +138,78 @@ async def test_what_would_not_fit_into_the_headers_of_a_copy_costs_neither_messa
     assert "expected a CloudEvent" in str(found.headers["x-radbus-reason"])
     assert "x-death" not in found.headers  # the service has put it there, not the broker after the tenth try
     assert await asyncio.wait_for(heard.get(), DEADLINE_S)
+
+
+async def test_what_is_published_is_on_disk_with_the_broker_and_has_its_own_id_as_correlation_id(stack, queue):
+    settings = settings_of(stack.environment())
+    bus, sent = Bus(settings), fact(queue)
+    await bus.start()
+    await bus.publish(sent)
+    await bus.stop()
+
+    connection = await aio_pika.connect(settings.amqp_url.get_secret_value())
+    async with connection, connection.channel() as channel:
+        found = await (await channel.get_queue(queue.name)).get(no_ack=True)
+    assert found.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
+    assert (found.message_id, found.correlation_id) == (sent.id, sent.id)
+
+
+async def test_no_more_messages_are_in_work_than_the_prefetch_allows(stack, queue, started):
+    settings = settings_of(stack.environment()).model_copy(update={"prefetch": 2})
+    goes_on, in_work, most, done = asyncio.Event(), 0, 0, 0
+
+    async def work(event: Event) -> None:
+        nonlocal in_work, most, done
+        in_work += 1
+        most = max(most, in_work)
+        await goes_on.wait()
+        in_work -= 1
+        done += 1
+
+    bus = await started(settings, queue, work)
+    for _ in range(6):
+        await bus.publish(fact(queue))
+    connection = await aio_pika.connect(settings.amqp_url.get_secret_value())
+    async with connection, connection.channel() as channel:
+
+        async def others_wait() -> bool | None:
+            waiting = await channel.declare_queue(queue.name, passive=True)
+            return (in_work == 2 and waiting.declaration_result.message_count == 4) or None
+
+        await until(others_wait, timeout_s=DEADLINE_S, what="two in work and four that wait")
+    goes_on.set()
+
+    await until(lambda: _is(done == 6), timeout_s=DEADLINE_S, what="all that was sent done")
+    assert most == 2
+
+
+async def test_a_message_whose_copy_no_queue_takes_is_not_acknowledged(stack, queue, started):
+    settings = settings_of(stack.environment())
+    again, goes_on, deliveries = asyncio.Event(), asyncio.Event(), 0
+
+    async def refuse(event: Event) -> None:
+        nonlocal deliveries
+        deliveries += 1
+        if deliveries > 1:
+            again.set()
+            await goes_on.wait()
+        raise PermanentError("expected something else")
+
+    bus = await started(settings, queue, refuse)
+    connection = await aio_pika.connect(settings.amqp_url.get_secret_value())
+    async with connection, connection.channel() as channel:
+        await channel.queue_delete(queue.dead)
+        await bus.publish(fact(queue))
+        await asyncio.wait_for(again.wait(), DEADLINE_S)  # there is nowhere to put it: the broker still has it
+        await bus._declare()
+        goes_on.set()
+        dead = await channel.get_queue(queue.dead)
+
+        async def died() -> aio_pika.abc.AbstractIncomingMessage | None:
+            return await dead.get(no_ack=True, fail=False)
+
+        found = await until(died, timeout_s=DEADLINE_S, what="dead letter")
+    assert "expected something else" in str(found.headers["x-radbus-reason"])
 
 
 async def _ignore(event: Event) -> None: ...

@@ -18,7 +18,7 @@ import pytest
 import requests
 import yaml
 from radbus_cli.audit import audit_in
-from radbus_cli.audit_records import NothingFoundError
+from radbus_cli.audit_subjects import NothingFoundError
 from radbus_cli.purging import AnotherOpenError, Purging
 from radbus_contracts.facts import Dialect, Source
 from radbus_contracts.identity import inference_id, outcome_id, record_id

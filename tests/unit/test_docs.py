@@ -13,6 +13,8 @@ from radbus_cli.__main__ import app
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from tests.chaos.guards import GUARDS
+
 ROOT = Path(__file__).parents[2]
 NAME = re.compile(r"`(radbus_[a-z]+(?:\.[A-Za-z_]+)*)`")
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
@@ -103,3 +105,31 @@ def test_every_test_of_a_fault_is_on_the_page_of_faults():
     files = {path.name for path in (ROOT / "tests" / "chaos").glob("test_*.py")} - {"test_soak.py"}
 
     assert {file for file, _ in FAULTS} == files
+
+
+def test_the_guards_on_the_page_are_those_that_are_taken_out_with_the_same_tests():
+    rows = re.findall(r"^\| ([^|]+) \| `(tests/[^`]+)` \|", (ROOT / "docs" / "reliability.md").read_text(), re.M)
+
+    assert rows == [(guard.name, guard.test) for guard in GUARDS]
+
+
+@pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
+def test_a_guard_is_where_it_is_taken_out_and_its_test_exists(guard):
+    file, _, test = guard.test.partition("::")
+
+    assert (ROOT / guard.file).read_text().count(guard.guarded) == 1
+    assert f"def {test.partition('[')[0]}(" in (ROOT / file).read_text()
+
+
+FAILURES = re.findall(r"`(\w+/[\w/]+\.py)::(\w+)` \|$", (ROOT / "docs" / "how-parts-fail.md").read_text(), re.M)
+
+
+@pytest.mark.parametrize(("file", "test"), FAILURES, ids=lambda part: part)
+def test_an_answer_to_the_failure_of_a_part_has_its_test(file, test):
+    assert f"def {test}(" in (ROOT / "tests" / file).read_text()
+
+
+def test_every_row_on_the_page_of_failing_parts_names_its_test():
+    rows = re.findall(r"^\| (?!how it fails).+\|$", (ROOT / "docs" / "how-parts-fail.md").read_text(), re.M)
+
+    assert len(rows) == len(FAILURES) > 0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from radbus_cli.audit_entries import Entry
     from radbus_cli.audit_findings import Finding
-    from radbus_cli.audit_records import Subject
+    from radbus_cli.audit_subjects import Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,9 @@ async def _audits(
 
     from radbus_cli.audit_entries import entries_of
     from radbus_cli.audit_findings import findings_of
-    from radbus_cli.audit_records import find, gather
+    from radbus_cli.audit_records import gather
     from radbus_cli.audit_stores import Around, look_at_bus, look_into_store
+    from radbus_cli.audit_subjects import find
     from radbus_cli.dead_queues import queue_names
 
     names = queue_names(Path(environment["RADBUS_MACHINES_DIR"]))

@@ -12,8 +12,9 @@ from radbus_contracts.identity import inference_id, outcome_id
 from radbus_storage.documents import Document
 
 from radbus_cli.audit_entries import reason_of, untold
-from radbus_cli.audit_records import Kind, Records
+from radbus_cli.audit_records import Records
 from radbus_cli.audit_stores import Around
+from radbus_cli.audit_subjects import Kind
 
 _SOON = timedelta(seconds=30)
 """What is younger is on its way."""

@@ -12,7 +12,8 @@ from radbus_storage import records
 from radbus_storage.documents import Document, Documents
 from radbus_storage.objects import ObjectEntry, ObjectStore
 
-from radbus_cli.audit_records import Kind, Records
+from radbus_cli.audit_records import Records
+from radbus_cli.audit_subjects import Kind
 from radbus_cli.dead_letters import DeadLetter
 from radbus_cli.dead_queues import DeadQueues, QueueState
 

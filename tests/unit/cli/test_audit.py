@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from radbus_cli.audit_entries import Entry, entries_of, size
 from radbus_cli.audit_findings import findings_of
-from radbus_cli.audit_records import Kind, Records, Stored, Subject
+from radbus_cli.audit_records import Records, Stored
 from radbus_cli.audit_stores import Around, Kept
+from radbus_cli.audit_subjects import Kind, Subject
 from radbus_cli.dead_letters import DeadLetter
 from radbus_cli.dead_queues import QueueState
 from radbus_contracts.identity import inference_id
