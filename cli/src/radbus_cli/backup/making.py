@@ -115,8 +115,7 @@ class BackupMaker:
             with tempfile.NamedTemporaryFile(dir=scratch, suffix=".object") as temporary:
                 file = Path(temporary.name)
                 await self._objects.download(entry.key, file)
-                read = digest(file)
-                size_bytes = file.stat().st_size
+                read, size_bytes = await asyncio.to_thread(_measured, file)
                 if await self._vault.size_bytes(blob_name(read)) != size_bytes:
                     await self._vault.put(blob_name(read), file)
                     self._count.copied += 1
@@ -139,6 +138,10 @@ class BackupMaker:
             if backup_id not in whole and backup_id < self._id:
                 for name in await self._vault.names(f"backups/{backup_id}/"):
                     await self._vault.delete(name)
+
+
+def _measured(file: Path) -> tuple[str, int]:
+    return digest(file), file.stat().st_size
 
 
 def _is_same(line: ObjectLine, entry: ObjectEntry) -> bool:

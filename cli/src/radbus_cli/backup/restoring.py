@@ -98,8 +98,7 @@ class Restorer:
         with tempfile.NamedTemporaryFile(dir=scratch, suffix=".object") as temporary:
             file = Path(temporary.name)
             await self._fetched(blob_name(line.sha256), line.sha256, file)
-            with file.open("rb") as stream:
-                await self._objects.put(line.key, stream, size_bytes=line.size_bytes, content_type=line.content_type)
+            await self._objects.upload(line.key, file, content_type=line.content_type)
 
     async def _documents_of(self, name: str, kept: Kept, scratch: Path) -> None:
         file = scratch / "documents.bson.gz"

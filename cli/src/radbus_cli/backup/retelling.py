@@ -61,9 +61,8 @@ async def tell_again(documents: Documents, *, since: datetime) -> int:
 async def _series(documents: Documents, _: datetime) -> AsyncIterator[_Again]:
     async for record in _each(documents, records.SERIES, {"state": "complete", "revision": {"$gt": 0}}, only=_HEAD):
         routing = f"{record['_id']}/{record['revision']}"
-        if await documents[records.ROUTINGS].count({"_id": routing}, limit=1):
-            if await documents[records.CASES].count({"_id": record["_id"]}, limit=1):
-                continue
+        if await _has(documents, records.ROUTINGS, routing) and await _has(documents, records.CASES, record["_id"]):
+            continue
         data = SeriesCompletedV1(
             study_instance_uid=record["study_instance_uid"],
             series_instance_uid=record["series_instance_uid"],
@@ -85,7 +84,7 @@ async def _series(documents: Documents, _: datetime) -> AsyncIterator[_Again]:
 
 async def _studies(documents: Documents, _: datetime) -> AsyncIterator[_Again]:
     async for record in _each(documents, records.STUDIES, {"state": "complete", "revision": {"$gt": 0}}):
-        if await documents[records.ROUTINGS].count({"_id": f"{record['_id']}/{record['revision']}"}, limit=1):
+        if await _has(documents, records.ROUTINGS, f"{record['_id']}/{record['revision']}"):
             continue
         data = StudyCompletedV1(
             study_instance_uid=record["study_instance_uid"],
@@ -194,12 +193,16 @@ async def _jobs(documents: Documents, since: datetime) -> AsyncIterator[_Again]:
     recent = {"$or": [{"state": {"$in": ["active", "completed"]}}, {"finished_at": {"$gte": since}}]}
     async for record in _each(documents, records.JOBS, recent):
         if record["state"] == "completed" and record["finished_at"] < since:
-            found = {"_id": inference_id(record["_id"])}
-            if not record["series_instance_uids"] or await documents[records.INFERENCES].count(found, limit=1):
+            is_run = not record["series_instance_uids"]
+            if is_run or await _has(documents, records.INFERENCES, inference_id(record["_id"])):
                 continue
         messages = messages_of(Teller("scheduler"), None, job_of(record))
         if messages:
             yield _Again(record["_id"], messages)
+
+
+async def _has(documents: Documents, name: str, record: str) -> bool:
+    return await documents[name].count({"_id": record}, limit=1) > 0
 
 
 async def _each(

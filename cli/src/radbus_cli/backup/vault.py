@@ -112,8 +112,7 @@ class Bucket:
     async def put(self, name: str, file: Path) -> None:
         """Store a file; an object is there whole or not at all."""
         await self._store.ensure_bucket()
-        with file.open("rb") as stream:
-            await self._store.put(f"{self._prefix}{name}", stream, size_bytes=file.stat().st_size)
+        await self._store.upload(f"{self._prefix}{name}", file)
 
     async def get(self, name: str, file: Path) -> None:
         """Read a file."""

@@ -1,4 +1,4 @@
-"""Copying whole collections, byte for byte, in bounded memory: for backups. With `documents`, what knows MongoDB's client.
+"""Copying whole collections, byte for byte, in bounded memory: for backups.
 
 A document travels as the BSON that MongoDB has of it, so that no type is lost on the way.
 """
@@ -6,7 +6,7 @@ A document travels as the BSON that MongoDB has of it, so that no type is lost o
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import BinaryIO, Final
+from typing import Any, Final, Protocol
 
 from bson import BSON, decode
 from bson.codec_options import CodecOptions
@@ -22,6 +22,13 @@ _SIZE_BYTES: Final = 4
 _LIMIT_BYTES: Final = 17 * 1024 * 1024  # MongoDB's own is 16 MiB, and a little for what it adds
 
 
+class Readable(Protocol):
+    """A stream of bytes."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Give at most so many; none at the end."""
+
+
 class NotBsonError(PermanentError):
     """A file of documents does not hold whole documents."""
 
@@ -31,7 +38,7 @@ async def dump(documents: Documents, name: str, *, page: int = 500) -> AsyncIter
 
     Page by page, each a query of its own: a copy that takes hours is not bound to one cursor's or snapshot's life.
     """
-    collection = documents.raw(name).with_options(codec_options=_RAW)
+    collection: Any = documents.raw(name).with_options(codec_options=_RAW)
     beyond: dict[str, object] = {}
     while True:
         with translated(name):
@@ -54,7 +61,7 @@ async def load(documents: Documents, name: str, batch: Sequence[bytes]) -> None:
         )
 
 
-def read_bson(stream: BinaryIO) -> Iterator[bytes]:
+def read_bson(stream: Readable) -> Iterator[bytes]:
     """Cut a stream of BSON into its documents.
 
     Raises:

@@ -80,6 +80,23 @@ class ObjectStore:
             )
         )
 
+    async def upload(self, key: str, path: Path, *, content_type: str = "application/octet-stream") -> None:
+        """Store a file as an object.
+
+        Raises:
+            StoreFullError: The store has no room.
+        """
+        await self._call(
+            lambda: self._client.fput_object(
+                self._bucket,
+                key,
+                str(path),
+                content_type=content_type,
+                part_size=_PART_SIZE_BYTES,
+                num_parallel_uploads=1,
+            )
+        )
+
     async def get(self, key: str) -> bytes:
         """Read a small object whole.
 
