@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 import urllib3
 from minio import Minio
+from minio.datatypes import Object
 from minio.error import MinioException, S3Error
 
 from radbus_storage.errors import ObjectMissingError, StoreFullError, StoreUnavailableError
@@ -80,6 +82,23 @@ class ObjectStore:
             )
         )
 
+    async def upload(self, key: str, path: Path, *, content_type: str = "application/octet-stream") -> None:
+        """Store a file as an object.
+
+        Raises:
+            StoreFullError: The store has no room.
+        """
+        await self._call(
+            lambda: self._client.fput_object(
+                self._bucket,
+                key,
+                str(path),
+                content_type=content_type,
+                part_size=_PART_SIZE_BYTES,
+                num_parallel_uploads=1,
+            )
+        )
+
     async def get(self, key: str) -> bytes:
         """Read a small object whole.
 
@@ -104,6 +123,15 @@ class ObjectStore:
         """
         return int((await self._call(lambda: self._client.stat_object(self._bucket, key))).size or 0)
 
+    async def content_type(self, key: str) -> str:
+        """Return what an object was said to be when it was stored.
+
+        Raises:
+            ObjectMissingError: There is none.
+        """
+        found = await self._call(lambda: self._client.stat_object(self._bucket, key))
+        return found.content_type or "application/octet-stream"
+
     async def delete(self, key: str) -> None:
         """Remove an object, and the parts of uploads of it that were never completed; none there is success."""
         await self._call(lambda: self._remove(key))
@@ -115,6 +143,12 @@ class ObjectStore:
     async def entries(self, prefix: str, *, limit: int) -> list[ObjectEntry]:
         """List objects below a prefix, at most `limit`."""
         return await self._call(lambda: self._entries(prefix, limit))
+
+    async def walk(self, prefix: str, *, page: int) -> AsyncIterator[list[ObjectEntry]]:
+        """List all objects below a prefix, a page at a time, in the store's own order."""
+        listing = self._client.list_objects(self._bucket, prefix=prefix, recursive=True)
+        while found := await self._call(lambda: [_entry(each) for each in islice(listing, page)]):
+            yield found
 
     async def drop_uploads(self, prefix: str) -> int:
         """Remove the parts of uploads below a prefix that were not completed, as far as the store lists them.
@@ -169,13 +203,8 @@ class ObjectStore:
         return len(begun.uploads)
 
     def _entries(self, prefix: str, limit: int) -> list[ObjectEntry]:
-        found: list[ObjectEntry] = []
-        for entry in self._client.list_objects(self._bucket, prefix=prefix, recursive=True):
-            modified_at = entry.last_modified or datetime.now(UTC)
-            found.append(ObjectEntry(str(entry.object_name), int(entry.size or 0), modified_at))
-            if len(found) >= limit:
-                break
-        return found
+        listing = self._client.list_objects(self._bucket, prefix=prefix, recursive=True)
+        return [_entry(each) for each in islice(listing, limit)]
 
     async def _call(self, work: Callable[[], T]) -> T:
         async with self._free:
@@ -189,6 +218,10 @@ class ObjectStore:
                 raise kind(f"object store: {error.code}") from error
             except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
                 raise StoreUnavailableError(f"object store did not answer ({type(error).__name__})") from error
+
+
+def _entry(listed: Object) -> ObjectEntry:
+    return ObjectEntry(str(listed.object_name), int(listed.size or 0), listed.last_modified or datetime.now(UTC))
 
 
 def _client(settings: ObjectSettings, url: str) -> Minio:
