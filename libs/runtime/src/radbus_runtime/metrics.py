@@ -5,6 +5,21 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+# From a header read in 1 ms to the longest time that a machine may take.
+_STAGE_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 900)
+
+stage_seconds = Histogram(
+    "radbus_stage_duration_seconds",
+    "Time of one stage of a series' way; `machine` is of the worker's stages.",
+    ["stage", "machine"],
+    buckets=_STAGE_SECONDS,
+)
+http_seconds = Histogram(
+    "radbus_http_request_duration_seconds",
+    "Time to answer a request, by its route and never by its address; health and metrics are not counted.",
+    ["service", "method", "route", "status"],
+    buckets=(0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
 
 messages_settled = Counter(
     "radbus_messages_settled_total", "Messages settled, by queue and outcome.", ["queue", "outcome"]
