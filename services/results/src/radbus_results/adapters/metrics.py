@@ -9,7 +9,7 @@ _RESULT_SECONDS = (1, 2.5, 5, 7.5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 60
 
 accepted_to_result_seconds = Histogram(
     "radbus_accepted_to_result_seconds",
-    "From the last instance accepted, or from when somebody asked, to the result recorded, by the times in the records.",
+    "From the last instance accepted, or from when somebody asked, to the result recorded, by the records' times.",
     ["use_case"],
     buckets=_RESULT_SECONDS,
 )

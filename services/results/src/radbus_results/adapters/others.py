@@ -54,7 +54,7 @@ class OtherRecords:
 
     def __init__(self, documents: Documents, patient_keys: PatientKeys | None = None) -> None:
         self._patient_keys = patient_keys
-        self.now = documents.now
+        self._documents = documents
         self._instances = documents[records.INSTANCES]
         self._series = documents[records.SERIES]
         self._studies = documents[records.STUDIES]
@@ -79,6 +79,10 @@ class OtherRecords:
             if by_id[outcome_id].get("erased_at"):
                 raise OutcomeErasedError(f"the outputs of {outcome_id} were erased")
         return [_outcome(each.task_id, by_id[each.outcome_id]) for each in job.outcomes]
+
+    async def now(self) -> datetime:
+        """Tell the database's time."""
+        return await self._documents.now()
 
     async def context(self, institution: str, job: JobCompletedV1, *, completed_at: datetime) -> Context:
         """Read what belongs to a result and the fact of its job does not carry."""
