@@ -31,6 +31,9 @@ publish_seconds = Histogram(
 publish_failures = Counter("radbus_publish_failures_total", "Publishes that were not confirmed.", ["exchange"])
 ready = Gauge("radbus_ready", "1 where all is well, as /readyz says it.", ["service", "check"])
 dead_letters = Gauge("radbus_dead_letters", "Messages that nobody could settle, by queue.", ["queue"])
+queue_messages = Gauge(
+    "radbus_queue_messages", "Messages that wait in a queue. Every replica of its service says the same.", ["queue"]
+)
 outbox_swept = Counter("radbus_outbox_swept_total", "Outbox entries that only the sweep has sent.", ["collection"])
 requests_crowded_out = Counter(
     "radbus_http_requests_crowded_out_total", "Requests refused because too many were being answered."
