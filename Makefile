@@ -75,6 +75,7 @@ bench-load: install ## more than can be taken: what gives first
 
 docs: install ## write the pages that are made from the code
 	$(VENV)/python docs/generate.py
+	$(VENV)/python deploy/monitoring/make_dashboards.py
 
 lock: install ## choose the newest allowed versions and pin them
 	$(VENV)/uv lock --upgrade -q
