@@ -94,8 +94,8 @@ class ServiceSettings(BaseSettings):
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
     traces: str = Field(
         default="env",
-        description="Where spans go: env (to the collector that OTEL_EXPORTER_OTLP_ENDPOINT names, if any), "
-        "off, file:<folder>, or otlp:<URL>.",
+        description="Where spans go: off, otlp:<URL>, env (to the collector that OTEL_EXPORTER_OTLP_ENDPOINT names, "
+        "if any), or file:<folder>, and there as well.",
     )
 
     @field_validator("rate_limit")

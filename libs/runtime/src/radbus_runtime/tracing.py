@@ -24,33 +24,34 @@ _OTEL_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_END
 
 
 def configure_traces(*, service: str, target: str) -> None:
-    """Send spans to a file (`file:<folder>`), a collector (`otlp:<URL>`; `env`: as `OTEL_*` say), or nowhere (`off`).
+    """Send spans to a file (`file:<folder>`), to a collector (`otlp:<URL>`), or nowhere (`off`).
 
-    There are spans all the same, so that log lines and messages name their trace wherever it is kept.
+    A collector that `OTEL_EXPORTER_OTLP_ENDPOINT` names gets them, too, beside a file; `env` is that alone. There are
+    spans in any case, so that log lines and messages name their trace wherever it is kept.
 
     Raises:
         SettingsError: `target` is none of these.
     """
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
-    exporter = _exporter(service, target)
-    if exporter is not None:
+    for exporter in _exporters(service, target):
         provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=_FLUSH_EVERY_MS))
     trace.set_tracer_provider(provider)
 
 
-def _exporter(service: str, target: str) -> SpanExporter | None:
+def _exporters(service: str, target: str) -> list[SpanExporter]:
     kind, _, place = target.partition(":")
     if target == "off":
-        return None
-    if target == "env":
-        return OTLPSpanExporter() if any(os.environ.get(name) for name in _OTEL_ENDPOINTS) else None
+        return []
     if kind == "otlp" and place:
-        return OTLPSpanExporter(endpoint=place, timeout=5)
+        return [OTLPSpanExporter(endpoint=place, timeout=5)]
+    collectors: list[SpanExporter] = [OTLPSpanExporter()] if any(map(os.environ.get, _OTEL_ENDPOINTS)) else []
+    if target == "env":
+        return collectors
     if kind == "file" and place:
         folder = Path(place)
         folder.mkdir(parents=True, exist_ok=True)
         stream = (folder / f"{service}.jsonl").open("a", buffering=1)
-        return ConsoleSpanExporter(out=stream, formatter=_one_line)
+        return [ConsoleSpanExporter(out=stream, formatter=_one_line), *collectors]
     raise SettingsError("RADBUS_TRACES: expected env, off, file:<folder> or otlp:<URL>")
 
 
