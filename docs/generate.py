@@ -67,6 +67,9 @@ histogram has `_bucket`, `_sum` and `_count`.
   the sum. Counters and histograms are of one process each: sum their rates.
 * A wait between services is measured by the times in the records, with the database's clock, once, where it
   ends. So it is right with any number of replicas and after a restart of any of them.
+* A pool of workers is scaled by `max by (pool) (radbus_tasks{state=~"ready|dispatched|running"})` and
+  `max by (pool) (radbus_oldest_ready_task_age_seconds)`: both are 0 where nothing waits, also for a pool without a
+  worker. Ingest is scaled by `sum(radbus_ingest_waiting_bytes)` or `max(radbus_admission_load)`.
 * Triton shows its own (`nv_inference_*`) at its metrics port.
 * What is alerted on is in the [runbook](runbook.md), what is promised in the [objectives](slo.md).
 
