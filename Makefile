@@ -83,6 +83,7 @@ bench-cost: install ## what a study costs, for `radbus sizing --costs bench-cost
 
 docs: install ## write the pages that are made from the code
 	$(VENV)/python docs/generate.py
+	$(VENV)/python deploy/monitoring/make_dashboards.py
 
 lock: install ## choose the newest allowed versions and pin them
 	$(VENV)/uv lock --upgrade -q
