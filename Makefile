@@ -4,6 +4,11 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
+# Of each service, on the stacks of the tests: `make e2e chaos REPLICAS=2`.
+ifdef REPLICAS
+export RADBUS_TEST_REPLICAS := $(REPLICAS)
+endif
+
 VENV := .venv/bin
 PYTEST := $(VENV)/pytest
 PYTHON_FOLDERS := libs services cli tests examples triton_models deploy docs
@@ -51,10 +56,10 @@ contract: install ## snapshots of the outside contracts
 integration: install ## one real server each
 	$(PYTEST) tests/integration
 
-e2e: install ## whole journeys on the local stack
+e2e: install ## whole journeys on the local stack: REPLICAS=2 of each service
 	$(PYTEST) tests/e2e
 
-chaos: install ## cut, kill, delay, fill
+chaos: install ## cut, kill, delay, fill: REPLICAS=2 of each service
 	$(PYTEST) tests/chaos
 
 soak: install ## mixed load under random faults, then the ledger: MINUTES=60 SEED=

@@ -25,6 +25,8 @@ ROOT = Path(__file__).parents[1]
 # Another port than the usual one is another stack, so that two runs of the tests do not meet.
 TEST_BASE_PORT = int(os.environ.get("RADBUS_TEST_BASE_PORT", "18000"))
 TEST_ROOT = ROOT / ".local" / ("test" if TEST_BASE_PORT == 18000 else f"test-{TEST_BASE_PORT}")
+# How many of each service run; CI's other runs are with one.
+TEST_REPLICAS = int(os.environ.get("RADBUS_TEST_REPLICAS", "1"))
 UNDER_WAY = 202
 
 
@@ -66,7 +68,7 @@ def radbus() -> Iterator[LocalStack]:
 def _running(*, services: bool, machines_dir: Path | None) -> Iterator[LocalStack]:
     if "RADBUS_AMQP_URL" not in os.environ and not _there("rabbitmq-server") and not os.environ.get("CI"):
         pytest.skip("the local stack needs rabbitmq-server: run `make install`")
-    stack = LocalStack(TEST_ROOT, TEST_BASE_PORT, machines_dir=machines_dir)
+    stack = LocalStack(TEST_ROOT, TEST_BASE_PORT, machines_dir=machines_dir, replicas=TEST_REPLICAS)
     stack.down()
     stack.wipe()
     try:

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from radbus_cli.console import Json, console, print_json
+from radbus_cli.local.layout import SINGLE_SERVICES
 from radbus_cli.target import Target
 
 _TOOLS = {
@@ -19,7 +20,6 @@ _TOOLS = {
     "dciodvfy": "checks DICOM objects in the tests; `make install`",
     "storescu": "sends DICOM in the tests; `make install`",
 }
-_SERVICES = ("ingest", "router", "scheduler", "results")
 _MIN_FREE_GB = 5
 
 
@@ -59,8 +59,12 @@ def _services(target: Target) -> list[Diagnosis]:
     front = _asked("front", target.url, "/healthz", judged_front)
     if not target.is_local:
         return [front]
-    workers = [each.name for each in target.stack.status() if each.name.startswith("worker-") and each.pid]
-    found = [front, *(_asked(name, target.stack.url(name), "/readyz", judged) for name in (*_SERVICES, *workers))]
+    known = target.stack.status()
+    workers = [each.name for each in known if each.name.startswith("worker-") and each.pid]
+    # Those of several replicas have numbers behind their names.
+    singles = [each.name for each in known if each.name.partition("-")[0] in SINGLE_SERVICES]
+    names = (*(singles or SINGLE_SERVICES), *workers)
+    found = [front, *(_asked(name, target.stack.url(name), "/readyz", judged) for name in names)]
     if not workers:
         found.append(Diagnosis("workers", well=False, says="none runs; try `radbus up`"))
     return found

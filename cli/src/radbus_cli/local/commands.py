@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from radbus_cli.local.errors import StackError
-from radbus_cli.local.layout import DEFAULT_BASE_PORT, default_root
+from radbus_cli.local.layout import DEFAULT_BASE_PORT, MAX_REPLICAS, default_root
 from radbus_cli.local.stack import LocalStack, ProgramStatus
 
 Root = Annotated[
@@ -24,6 +24,10 @@ BasePort = Annotated[
     typer.Option(envvar="RADBUS_STACK_BASE_PORT", help="The first of the hundred ports that the stack may use."),
 ]
 Workers = Annotated[int, typer.Option(help="How many workers run.", min=0)]
+Replicas = Annotated[
+    int,
+    typer.Option(help="How many of each other service run, such as ingest-0 and ingest-1.", min=1, max=MAX_REPLICAS),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -38,13 +42,14 @@ def up(
     root: Root = None,
     base_port: BasePort = DEFAULT_BASE_PORT,
     workers: Workers = 2,
+    replicas: Replicas = 1,
     services: Annotated[
         bool, typer.Option(help="Start radbus's services and the front too, not only the servers.")
     ] = True,
     as_json: Json = False,
 ) -> None:
     """Start the local stack and wait until it is ready."""
-    stack = LocalStack(root or default_root(), base_port, workers=workers)
+    stack = LocalStack(root or default_root(), base_port, workers=workers, replicas=replicas)
     statuses = stack.up(services=services)
     _show(statuses, as_json=as_json)
 
@@ -67,10 +72,11 @@ def status(
     root: Root = None,
     base_port: BasePort = DEFAULT_BASE_PORT,
     workers: Workers = 2,
+    replicas: Replicas = 1,
     as_json: Json = False,
 ) -> None:
     """Show what runs and whether it is ready; the exit status is 1 unless everything is."""
-    statuses = LocalStack(root or default_root(), base_port, workers=workers).status()
+    statuses = LocalStack(root or default_root(), base_port, workers=workers, replicas=replicas).status()
     _show(statuses, as_json=as_json)
     if not all(each.ready for each in statuses):
         raise typer.Exit(1)

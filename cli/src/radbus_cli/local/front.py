@@ -13,7 +13,7 @@ from radbus_contracts.routes import ROUTES, Route, ServiceName
 from radbus_cli import refusals
 from radbus_cli.local import readiness
 from radbus_cli.local.errors import ServerMissingError
-from radbus_cli.local.layout import HOST, Layout
+from radbus_cli.local.layout import HOST, Layout, replica_names
 from radbus_cli.local.programs import Phase, Program
 
 # uvicorn closes a connection that has been idle for 30 s; one must not be used in that moment.
@@ -39,20 +39,20 @@ def front(layout: Layout) -> Program:
     )
 
 
-def write_front_files(layout: Layout) -> None:
+def write_front_files(layout: Layout, *, replicas: int = 1) -> None:
     """Write nginx's configuration and make the folders that it wants."""
     (layout.folder("front") / "temporary").mkdir(parents=True, exist_ok=True)
-    _configuration_file(layout).write_text(configuration(layout))
+    _configuration_file(layout).write_text(configuration(layout, replicas=replicas))
 
 
-def configuration(layout: Layout) -> str:
+def configuration(layout: Layout, *, replicas: int = 1) -> str:
     """Write nginx's configuration from the route table."""
     template = _Template(Path(__file__).with_name("front.conf").read_text())
     return template.substitute(
         host=HOST,
         port=layout.port("front"),
         maps=_maps(),
-        upstreams=_upstreams(layout),
+        upstreams=_upstreams(layout, replicas),
         no_such_path=refusals.refusal(refusals.NO_SUCH_PATH),
         no_such_method=refusals.refusal(refusals.NO_SUCH_METHOD),
         malformed=refusals.refusal(refusals.MALFORMED),
@@ -93,11 +93,14 @@ def _map(of: str, to: str, pairs: Mapping[str, str]) -> str:
     return _block(f"map {of} {to}", ['        default "";', *lines])
 
 
-def _upstreams(layout: Layout) -> str:
+def _upstreams(layout: Layout, replicas: int) -> str:
     return "".join(
         _block(
             f"upstream {name}",
-            [f"        server {HOST}:{layout.port(name)} max_fails=0;", f"        {_KEEPALIVE}"],
+            [
+                *(f"        server {HOST}:{layout.port(each)} max_fails=0;" for each in replica_names(name, replicas)),
+                f"        {_KEEPALIVE}",
+            ],
         )
         for name in ServiceName
     )

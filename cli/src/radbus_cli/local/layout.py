@@ -10,9 +10,13 @@ from radbus_cli.local.errors import StackError
 DEFAULT_BASE_PORT = 17000
 HOST = "127.0.0.1"
 MAX_WORKERS = 32
+MAX_REPLICAS = 4
+SINGLE_SERVICES = ("ingest", "router", "scheduler", "results")
 # A unix socket's path may have 107 characters, and supervisord adds its pid to it.
 _MAX_ROOT_CHARACTERS = 80
 _WORKER_OFFSET = 60
+# Of the second replica of the first service; a service has its replicas one after another.
+_REPLICA_OFFSET = 44
 _LOWEST_BASE_PORT = 1024
 _HIGHEST_BASE_PORT = 55000
 _OFFSETS = {
@@ -66,10 +70,23 @@ class Layout:
             )
 
     def port(self, name: str) -> int:
-        """Give the port of a server, a service (`ingest`), a worker (`worker-0`), or the one before them (`front`)."""
+        """Give the port of a server, a service (`ingest`), one of its replicas (`ingest-1`), a worker, or `front`.
+
+        That of a service is its first replica's.
+        """
         if name.startswith("worker-"):
             return self.base_port + _WORKER_OFFSET + worker_number(name)
+        service, _, number = name.partition("-")
+        if service in SINGLE_SERVICES and number:
+            return self._replica_port(service, int(number))
         return self.base_port + _OFFSETS[name]
+
+    def _replica_port(self, service: str, number: int) -> int:
+        if not 0 <= number < MAX_REPLICAS:
+            raise StackError(f"A stack has at most {MAX_REPLICAS} replicas; {service}-{number} is beyond that.")
+        if number == 0:
+            return self.port(service)
+        return self.base_port + _REPLICA_OFFSET + SINGLE_SERVICES.index(service) * (MAX_REPLICAS - 1) + number - 1
 
     def folder(self, name: str) -> Path:
         """Give the data folder of a program; it is made when the stack starts."""
@@ -88,6 +105,11 @@ class Layout:
     def socket(self) -> Path:
         """Give the unix socket of the supervisor."""
         return self.run_folder / "s.sock"
+
+
+def replica_names(service: str, replicas: int) -> tuple[str, ...]:
+    """Name the programs of a service: `ingest`, or `ingest-0`, `ingest-1` and so on where there are several."""
+    return (service,) if replicas == 1 else tuple(f"{service}-{number}" for number in range(replicas))
 
 
 def worker_number(name: str) -> int:

@@ -8,16 +8,16 @@ from functools import partial
 from pathlib import Path
 
 from radbus_cli.local import readiness
-from radbus_cli.local.layout import HOST, Layout
+from radbus_cli.local.layout import HOST, SINGLE_SERVICES, Layout, replica_names
 from radbus_cli.local.programs import Phase, Program
 
 _DRAIN_S = 15
-_SINGLE_SERVICES = ("ingest", "router", "scheduler", "results")
 
 
-def services(layout: Layout, environment: Mapping[str, str], *, workers: int) -> tuple[Program, ...]:
-    """Describe the four single services and the workers."""
-    names = (*_SINGLE_SERVICES, *(f"worker-{number}" for number in range(workers)))
+def services(layout: Layout, environment: Mapping[str, str], *, workers: int, replicas: int) -> tuple[Program, ...]:
+    """Describe every replica of the four services, and the workers."""
+    singles = (name for service in SINGLE_SERVICES for name in replica_names(service, replicas))
+    names = (*singles, *(f"worker-{number}" for number in range(workers)))
     return tuple(_service(layout, name, environment) for name in names)
 
 

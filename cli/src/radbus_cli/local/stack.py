@@ -14,7 +14,7 @@ from pathlib import Path
 from radbus_cli.local import front, logs, mongo, object_store, rabbitmq, services, triton
 from radbus_cli.local.environment import external_servers, service_environment
 from radbus_cli.local.errors import ProgramNotReadyError, StackError
-from radbus_cli.local.layout import DEFAULT_BASE_PORT, HOST, Layout
+from radbus_cli.local.layout import DEFAULT_BASE_PORT, HOST, SINGLE_SERVICES, Layout, replica_names
 from radbus_cli.local.leftovers import end_processes
 from radbus_cli.local.ports import refuse_taken_ports, running_lock
 from radbus_cli.local.programs import Phase, Program
@@ -46,6 +46,7 @@ class LocalStack:
         base_port: int = DEFAULT_BASE_PORT,
         *,
         workers: int = 2,
+        replicas: int = 1,
         machines_dir: Path | None = None,
         given: Mapping[str, str] | None = None,
     ) -> None:
@@ -55,12 +56,15 @@ class LocalStack:
             root: The folder for all data, logs and sockets.
             base_port: The first of the hundred ports that the stack may use.
             workers: How many workers run.
+            replicas: How many of each other service run; of more than one the programs are `ingest-0`, `ingest-1`
+                and so on, and `start`, `stop`, `kill` of `ingest` mean all of them.
             machines_dir: Triton's model repository; by default the repository's own.
             given: Settings that replace the stack's own, by default the environment: a server whose URL is in it
                 (such as `RADBUS_AMQP_URL`) is used and not started.
         """
         self.layout = Layout(root.absolute(), base_port)
         self._workers = workers
+        self._replicas = replicas
         self._given = dict(os.environ if given is None else given)
         if machines_dir is not None:
             self._given["RADBUS_MACHINES_DIR"] = str(machines_dir.absolute())
@@ -74,9 +78,14 @@ class LocalStack:
         """Give the HTTP address of `front`, where clients find all services, or of one, such as `ingest`."""
         return f"http://{HOST}:{self.layout.port(service)}"
 
-    def programs(self, *, workers: int | None = None) -> tuple[Program, ...]:
+    def replicas_of(self, service: str) -> tuple[str, ...]:
+        """Name the programs that are meant by the name of a service; any other name means itself."""
+        return replica_names(service, self._replicas) if service in SINGLE_SERVICES else (service,)
+
+    def programs(self, *, workers: int | None = None, replicas: int | None = None) -> tuple[Program, ...]:
         """Give everything that this stack runs, in the order in which it starts."""
         count = self._workers if workers is None else workers
+        of_each = self._replicas if replicas is None else replicas
         layout, environment = self.layout, self.environment()
         external = external_servers(self._given)
         found: list[Program] = []
@@ -88,7 +97,7 @@ class LocalStack:
             found.append(object_store.s3(layout, environment))
         if "triton" not in external:
             found.append(triton.triton(layout, Path(environment["RADBUS_MACHINES_DIR"])))
-        return (*found, front.front(layout), *services.services(layout, environment, workers=count))
+        return (*found, front.front(layout), *services.services(layout, environment, workers=count, replicas=of_each))
 
     def up(self, *, services: bool = True, timeout_s: float = 120.0) -> list[ProgramStatus]:
         """Start what does not run yet and wait until all of it is ready; after a failure the others go on running.
@@ -157,15 +166,23 @@ class LocalStack:
             shutil.rmtree(self.layout.root)
 
     def start(self, name: str) -> None:
-        """Start one program again, without waiting for its readiness."""
-        self._supervisor.start(name)
+        """Start one program, or every replica of a service, again, without waiting for readiness."""
+        for program in self.replicas_of(name):
+            self._supervisor.start(program)
 
     def stop(self, name: str) -> None:
-        """Stop one program cleanly; it stays down until it is started."""
-        self._supervisor.stop([name])
+        """Stop one program, or every replica of a service, cleanly; it stays down until it is started."""
+        self._supervisor.stop(self.replicas_of(name))
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL, *, restart: bool = False) -> None:
-        """Send a signal to a program and its children; a killed one stays dead unless `restart` is given."""
+        """Send a signal to a program and its children; a killed one stays dead unless `restart` is given.
+
+        Of a service, to every replica.
+        """
+        for program in self.replicas_of(name):
+            self._kill(program, number, restart=restart)
+
+    def _kill(self, name: str, number: signal.Signals, *, restart: bool) -> None:
         state = self._state_of(name)
         if state.process_id == 0:
             raise StackError(f"{name} does not run: it is {state.state}.")
@@ -181,7 +198,8 @@ class LocalStack:
     def wait_until_ready(self, *names: str, timeout_s: float = 60.0) -> None:
         """Wait for some programs, or for every started one when no name is given."""
         states = self._supervisor.states()
-        wanted = names or tuple(name for name, state in states.items() if not state.is_stopped)
+        named = tuple(program for name in names for program in self.replicas_of(name))
+        wanted = named or tuple(name for name, state in states.items() if not state.is_stopped)
         self._wait([program for program in self.programs() if program.name in wanted], time.monotonic() + timeout_s)
 
     def rabbitmq_tool(self, tool: str, *arguments: str, timeout_s: float = 60.0) -> str:
@@ -208,7 +226,7 @@ class LocalStack:
             rabbitmq.write_rabbitmq_files(self.layout)
         if "triton" in names:
             triton.write_triton_files(self.layout)
-        front.write_front_files(self.layout)
+        front.write_front_files(self.layout, replicas=self._replicas)
         if self._supervisor.is_running():
             self._supervisor.adopt(programs)
             return
@@ -237,9 +255,15 @@ class LocalStack:
         return ProgramNotReadyError(f"{program.name} {what}. Its log, {self.layout.log(program.name)}, ends:\n{end}")
 
     def _describe(self, states: Mapping[str, ProgramState]) -> tuple[Program, ...]:
+        if not states:
+            return self._described(workers=None, replicas=None)
         workers = sum(name.startswith("worker-") for name in states)
+        replicas = sum(name.startswith(f"{SINGLE_SERVICES[0]}-") for name in states)
+        return self._described(workers=workers, replicas=max(1, replicas))
+
+    def _described(self, *, workers: int | None, replicas: int | None) -> tuple[Program, ...]:
         try:
-            return self.programs(workers=workers if states else None)
+            return self.programs(workers=workers, replicas=replicas)
         except StackError:  # a server's program is gone since it was started
             return ()
 
