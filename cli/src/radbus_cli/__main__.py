@@ -7,8 +7,9 @@ import sys
 import typer
 from radbus_contracts.errors import RadbusError
 
-from radbus_cli import dead, events, jobs, purge, tokens, trail, users
+from radbus_cli import dead, events, jobs, migrating, purge, tokens, trail, users
 from radbus_cli.audit import audit
+from radbus_cli.backup import commands as backup_commands
 from radbus_cli.demo import demo
 from radbus_cli.doctor import doctor
 from radbus_cli.explaining import explain, use_cases
@@ -19,12 +20,14 @@ from radbus_cli.serving import serve
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 local_commands.add_to(app)
-for command in (demo, send, results, compute, explain, audit, doctor, serve):
+for command in (demo, send, results, compute, explain, audit, doctor, serve, backup_commands.restore):
     app.command()(command)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(dead.app, name="dead")
 app.add_typer(purge.app, name="purge")
 app.add_typer(purge.retention, name="retention")
+app.add_typer(backup_commands.app, name="backup")
+app.add_typer(migrating.app, name="migrate")
 app.add_typer(events.app, name="events")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(users.app, name="users")

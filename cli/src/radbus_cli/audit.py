@@ -68,7 +68,7 @@ async def audit_in(environment: Mapping[str, str], uid: str, *, institution: str
     """
     from radbus_storage.objects import ObjectStore
 
-    objects = ObjectStore(_object_settings(environment))
+    objects = ObjectStore(object_settings(environment))
     try:
         return await with_documents(
             environment, lambda documents: _audits(documents, objects, environment, uid, institution)
@@ -102,7 +102,8 @@ async def _audits(
     return audits
 
 
-def _object_settings(environment: Mapping[str, str]) -> Any:
+def object_settings(environment: Mapping[str, str]) -> Any:
+    """Read where the object store is."""
     from pydantic import SecretStr
     from radbus_storage.settings import ObjectSettings
 

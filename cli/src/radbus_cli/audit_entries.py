@@ -113,7 +113,8 @@ def _decided(routing: Document) -> str:
     for decision in routing["decisions"]:
         if decision["matched"]:
             asked = " on request" if decision["on_request"] else ""
-            told.append(f"{decision['use_case']} matches{asked}, {_times(decision['runs'], 'run')}")
+            runs = decision.get("runs", 0 if decision["on_request"] else 1)  # earlier releases did not say
+            told.append(f"{decision['use_case']} matches{asked}, {_times(runs, 'run')}")
         else:
             failed = [f"{each['name']} {each['answer']}" for each in decision["conditions"] if each["answer"] != "yes"]
             told.append(f"{decision['use_case']} does not ({', '.join(failed)})")

@@ -99,7 +99,7 @@ def _of_routings(read: Records, around: Around) -> Iterator[Finding]:
         if routing["reason"] and routing["scope"] == "series":
             yield Finding(f"{uid}: no job. {routing['reason']}", "radbus explain <folder>")
         for decision in routing["decisions"]:
-            if decision["matched"] and decision["on_request"] and not decision["runs"]:
+            if decision["matched"] and decision["on_request"] and not decision.get("runs"):
                 told = f"{uid}: {decision['use_case']} waits until somebody asks for it"
                 yield Finding(told, f"radbus compute {uid}")
         absent = [job_id for job_id in routing["job_ids"] if job_id not in made]

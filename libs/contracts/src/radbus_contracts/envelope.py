@@ -34,6 +34,11 @@ class Event(BaseModel, Generic[P]):
     datacontenttype: Literal["application/json"] = "application/json"
     institution: str = Field(description="Whose data it is about; CloudEvents extension attribute.")
     traceparent: str | None = Field(default=None, description="W3C trace context.")
+    successor: str | None = Field(
+        default=None,
+        exclude_if=lambda given: given is None,
+        description="The type of a newer version that tells the same, too: who reads that need not read this one.",
+    )
     data: P
 
     @classmethod

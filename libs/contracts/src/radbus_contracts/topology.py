@@ -93,28 +93,33 @@ class Queue:
         return f"{self.name}.dead"
 
 
-def _facts(service: str, fact: Fact, *, expires_s: int | None = None) -> Queue:
-    noun, past, _ = fact.routing_key.split(".")
-    return Queue(f"{service}.{noun}-{past}", EVENTS, fact.routing_key, expires_s)
+def fact_queue(service: str, fact: Fact, *, expires_s: int | None = None) -> Queue:
+    """Name the queue by which a service hears a fact; a later version has one of its own beside it.
+
+    Replicas of the release before go on reading the earlier one's, and cannot read the later.
+    """
+    noun, past, version = fact.routing_key.split(".")
+    later = "" if version == "v1" else f"-{version}"
+    return Queue(f"{service}.{noun}-{past}{later}", EVENTS, fact.routing_key, expires_s)
 
 
-INGEST_JOB_COMPLETED = _facts("ingest", JOB_COMPLETED)
-INGEST_JOB_FAILED = _facts("ingest", JOB_FAILED)
-ROUTER_SERIES_COMPLETED = _facts("router", SERIES_COMPLETED)
-ROUTER_STUDY_COMPLETED = _facts("router", STUDY_COMPLETED)
-SCHEDULER_JOB_REQUESTED = _facts("scheduler", JOB_REQUESTED)
-SCHEDULER_JOB_CANCEL_REQUESTED = _facts("scheduler", JOB_CANCEL_REQUESTED)
-SCHEDULER_WORKER_HEARTBEAT = _facts("scheduler", WORKER_HEARTBEAT, expires_s=30)
-SCHEDULER_TASK_STARTED = _facts("scheduler", TASK_STARTED)
-SCHEDULER_TASK_PROGRESSED = _facts("scheduler", TASK_PROGRESSED, expires_s=60)
-SCHEDULER_TASK_SUCCEEDED = _facts("scheduler", TASK_SUCCEEDED)
-SCHEDULER_TASK_FAILED = _facts("scheduler", TASK_FAILED)
-RESULTS_SERIES_COMPLETED = _facts("results", SERIES_COMPLETED)
-RESULTS_SERIES_UNROUTED = _facts("results", SERIES_UNROUTED)
-RESULTS_JOB_REQUESTED = _facts("results", JOB_REQUESTED)
-RESULTS_JOB_COMPLETED = _facts("results", JOB_COMPLETED)
-RESULTS_JOB_FAILED = _facts("results", JOB_FAILED)
-RESULTS_JOB_RETRIED = _facts("results", JOB_RETRIED)
+INGEST_JOB_COMPLETED = fact_queue("ingest", JOB_COMPLETED)
+INGEST_JOB_FAILED = fact_queue("ingest", JOB_FAILED)
+ROUTER_SERIES_COMPLETED = fact_queue("router", SERIES_COMPLETED)
+ROUTER_STUDY_COMPLETED = fact_queue("router", STUDY_COMPLETED)
+SCHEDULER_JOB_REQUESTED = fact_queue("scheduler", JOB_REQUESTED)
+SCHEDULER_JOB_CANCEL_REQUESTED = fact_queue("scheduler", JOB_CANCEL_REQUESTED)
+SCHEDULER_WORKER_HEARTBEAT = fact_queue("scheduler", WORKER_HEARTBEAT, expires_s=30)
+SCHEDULER_TASK_STARTED = fact_queue("scheduler", TASK_STARTED)
+SCHEDULER_TASK_PROGRESSED = fact_queue("scheduler", TASK_PROGRESSED, expires_s=60)
+SCHEDULER_TASK_SUCCEEDED = fact_queue("scheduler", TASK_SUCCEEDED)
+SCHEDULER_TASK_FAILED = fact_queue("scheduler", TASK_FAILED)
+RESULTS_SERIES_COMPLETED = fact_queue("results", SERIES_COMPLETED)
+RESULTS_SERIES_UNROUTED = fact_queue("results", SERIES_UNROUTED)
+RESULTS_JOB_REQUESTED = fact_queue("results", JOB_REQUESTED)
+RESULTS_JOB_COMPLETED = fact_queue("results", JOB_COMPLETED)
+RESULTS_JOB_FAILED = fact_queue("results", JOB_FAILED)
+RESULTS_JOB_RETRIED = fact_queue("results", JOB_RETRIED)
 
 QUEUES: Final = (
     INGEST_JOB_COMPLETED,

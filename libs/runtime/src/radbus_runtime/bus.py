@@ -49,6 +49,7 @@ class Bus:
         self._settings = settings
         self._pools = list(pools)
         self._queues: list[Queue] = []
+        self._heard: set[str] = set()
         self._subscribers: dict[str, RabbitSubscriber] = {}
         self._paused: set[str] = set()
         self._in_work = InWork()
@@ -68,10 +69,16 @@ class Bus:
         )
 
     def subscribe(self, queue: Queue, payload: type[P], handler: Handler[P], *, prefetch: int | None = None) -> None:
-        """Give every message of a queue to a handler; at most `prefetch` of them at a time."""
+        """Give every message of a queue to a handler; at most `prefetch` of them at a time.
+
+        What a newer version tells, too, is left to the handler of that one, if there is one here.
+        """
+        self._heard.add(f"radbus.{queue.routing_key}")
 
         async def consume(message: RabbitMessage) -> None:
-            await handler(read_event(message, payload))
+            event = read_event(message, payload)
+            if event.successor not in self._heard:
+                await handler(event)
 
         self._queues.append(queue)
         settle = Settlement(queue, consume, self._copy)

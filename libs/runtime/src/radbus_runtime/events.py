@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+from radbus_contracts import identity
 from radbus_contracts.envelope import Event, Payload
 from radbus_contracts.topology import EVENTS, Fact
 
@@ -61,8 +62,12 @@ class Teller:
         routing_key: str | None = None,
         exchange: str = EVENTS,
         event_id: str | None = None,
+        successor: Fact | None = None,
     ) -> Outgoing:
-        """Make a message; give `event_id` where the same fact may be told twice, so that both are one."""
+        """Make a message; give `event_id` where the same fact may be told twice, so that both are one.
+
+        `successor` is the newer version by which the same is told, too (`tell_both`).
+        """
         if not isinstance(data, fact.payload):
             raise TypeError(f"{fact.type} carries {fact.payload.__name__}, not {type(data).__name__}")
         event = _Said(
@@ -72,6 +77,7 @@ class Teller:
             subject=subject,
             institution=institution,
             traceparent=current_traceparent(),
+            successor=successor.type if successor else None,
             data=data,
         )
         return Outgoing(
@@ -82,3 +88,25 @@ class Teller:
             body=event.model_dump_json(serialize_as_any=True),
             traceparent=event.traceparent,
         )
+
+    def tell_both(
+        self,
+        old: tuple[Fact, Payload],
+        new: tuple[Fact, Payload],
+        *,
+        subject: str,
+        institution: str,
+        event_id: str,
+    ) -> list[Outgoing]:
+        """Make one fact's messages in two versions, for as long as there are readers of the older (docs/upgrading.md).
+
+        Both go into one outbox entry. Each has an id of its own, the same each time.
+        """
+        (old_fact, old_data), (new_fact, new_data) = old, new
+        newer_id = identity.event_id(new_fact.type, event_id)
+        return [
+            self.tell(
+                old_fact, old_data, subject=subject, institution=institution, event_id=event_id, successor=new_fact
+            ),
+            self.tell(new_fact, new_data, subject=subject, institution=institution, event_id=newer_id),
+        ]

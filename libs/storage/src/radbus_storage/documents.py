@@ -47,14 +47,14 @@ class Collection:
 
     async def find_one(self, where: Filter, *, only: Mapping[str, int] | None = None) -> Document | None:
         """Read one document, or None."""
-        with _translated(self.name):
+        with translated(self.name):
             return await self._inner.find_one(where, only)
 
     async def find(
         self, where: Filter, *, limit: int, sort: Sort = (), only: Mapping[str, int] | None = None
     ) -> list[Document]:
         """Read at most `limit` documents."""
-        with _translated(self.name):
+        with translated(self.name):
             cursor = self._inner.find(where, only, sort=list(sort) or None, limit=limit)
             return await cursor.to_list(limit)
 
@@ -64,30 +64,30 @@ class Collection:
         Raises:
             AlreadyThereError: Its `_id` or a unique key is taken.
         """
-        with _translated(self.name):
+        with translated(self.name):
             await self._inner.insert_one(document)
 
     async def insert_many(self, documents: Sequence[Document]) -> None:
         """Write new documents with one call; when it fails, some may be there."""
-        with _translated(self.name):
+        with translated(self.name):
             await self._inner.insert_many(documents, ordered=False)
 
     async def update(self, where: Filter, change: Change, *, upsert: bool = False) -> bool:
         """Change one document atomically; say whether there was one that `where` holds for (or one was made)."""
-        with _translated(self.name):
+        with translated(self.name):
             result = await self._inner.update_one(where, change, upsert=upsert)
             return result.matched_count > 0 or result.upserted_id is not None
 
     async def update_many(self, where: Filter, change: Change) -> int:
         """Change every document that `where` holds for, each atomically; return how many."""
-        with _translated(self.name):
+        with translated(self.name):
             return (await self._inner.update_many(where, change)).matched_count
 
     async def update_and_get(
         self, where: Filter, change: Change, *, upsert: bool = False, sort: Sort = ()
     ) -> Document | None:
         """Change one document atomically and return it as it is afterwards; None when `where` holds for none."""
-        with _translated(self.name):
+        with translated(self.name):
             found: Document | None = await self._inner.find_one_and_update(
                 where, change, upsert=upsert, sort=list(sort) or None, return_document=ReturnDocument.AFTER
             )
@@ -95,27 +95,27 @@ class Collection:
 
     async def delete(self, where: Filter) -> int:
         """Remove what `where` holds for; return how many."""
-        with _translated(self.name):
+        with translated(self.name):
             return (await self._inner.delete_many(where)).deleted_count
 
     async def count(self, where: Filter, *, limit: int = 1_000_000) -> int:
         """Count documents, at most to `limit`."""
-        with _translated(self.name):
+        with translated(self.name):
             return await self._inner.count_documents(where, limit=limit)
 
     async def distinct(self, key: str, where: Filter) -> list[Any]:
         """Return the distinct values of a key."""
-        with _translated(self.name):
+        with translated(self.name):
             return await self._inner.distinct(key, where)
 
     async def aggregate(self, pipeline: Sequence[Mapping[str, Any]], *, limit: int) -> list[Document]:
         """Run a pipeline and read at most `limit` of its documents."""
-        with _translated(self.name):
+        with translated(self.name):
             return await self._inner.aggregate([*pipeline, {"$limit": limit}]).to_list(limit)
 
     async def ensure_indexes(self, indexes: Sequence[Index]) -> None:
         """Make the declared indexes; nothing happens for those that are there."""
-        with _translated(self.name):
+        with translated(self.name):
             for index in indexes:
                 options: Document = {"unique": True} if index.unique else {}
                 if index.only_where is not None:
@@ -146,20 +146,24 @@ class Documents:
         """Return a collection by its name."""
         return Collection(self._database[name])
 
+    def raw(self, name: str) -> AsyncIOMotorCollection[Document]:
+        """Return the client's own collection, for this package alone."""
+        return self._database[name]
+
     async def ping(self) -> None:
         """Ask the server whether it answers and takes writes.
 
         Raises:
             StoreUnavailableError: It does not.
         """
-        with _translated("admin"):
+        with translated("admin"):
             answer = await self._database.command("hello")
         if not answer.get("isWritablePrimary"):
             raise StoreUnavailableError("MongoDB: expected a primary that takes writes")
 
     async def now(self) -> datetime:
         """Ask the server what time it is, for values that are compared with its other times."""
-        with _translated("admin"):
+        with translated("admin"):
             answer = await self._database.command("hello")
         now: datetime = answer["localTime"]
         return now.replace(tzinfo=UTC)  # a command's answer comes without its time zone
@@ -170,7 +174,8 @@ class Documents:
 
 
 @contextmanager
-def _translated(name: str) -> Iterator[None]:
+def translated(name: str) -> Iterator[None]:
+    """Raise the client's errors as radbus's own."""
     try:
         yield
     except errors.DuplicateKeyError as error:

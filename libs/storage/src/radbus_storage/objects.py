@@ -80,6 +80,23 @@ class ObjectStore:
             )
         )
 
+    async def upload(self, key: str, path: Path, *, content_type: str = "application/octet-stream") -> None:
+        """Store a file as an object.
+
+        Raises:
+            StoreFullError: The store has no room.
+        """
+        await self._call(
+            lambda: self._client.fput_object(
+                self._bucket,
+                key,
+                str(path),
+                content_type=content_type,
+                part_size=_PART_SIZE_BYTES,
+                num_parallel_uploads=1,
+            )
+        )
+
     async def get(self, key: str) -> bytes:
         """Read a small object whole.
 
@@ -104,6 +121,15 @@ class ObjectStore:
         """
         return int((await self._call(lambda: self._client.stat_object(self._bucket, key))).size or 0)
 
+    async def content_type(self, key: str) -> str:
+        """Return what an object was said to be when it was stored.
+
+        Raises:
+            ObjectMissingError: There is none.
+        """
+        found = await self._call(lambda: self._client.stat_object(self._bucket, key))
+        return found.content_type or "application/octet-stream"
+
     async def delete(self, key: str) -> None:
         """Remove an object, and the parts of uploads of it that were never completed; none there is success."""
         await self._call(lambda: self._remove(key))
@@ -115,6 +141,10 @@ class ObjectStore:
     async def entries(self, prefix: str, *, limit: int) -> list[ObjectEntry]:
         """List objects below a prefix, at most `limit`."""
         return await self._call(lambda: self._entries(prefix, limit))
+
+    async def entries_after(self, prefix: str, after: str, *, limit: int) -> list[ObjectEntry]:
+        """List objects below a prefix in the order of their keys, behind one of them, at most `limit`."""
+        return await self._call(lambda: self._entries(prefix, limit, after=after))
 
     async def drop_uploads(self, prefix: str) -> int:
         """Remove the parts of uploads below a prefix that were not completed, as far as the store lists them.
@@ -168,9 +198,9 @@ class ObjectStore:
                 self._abort(upload.object_name, upload.upload_id)
         return len(begun.uploads)
 
-    def _entries(self, prefix: str, limit: int) -> list[ObjectEntry]:
+    def _entries(self, prefix: str, limit: int, *, after: str | None = None) -> list[ObjectEntry]:
         found: list[ObjectEntry] = []
-        for entry in self._client.list_objects(self._bucket, prefix=prefix, recursive=True):
+        for entry in self._client.list_objects(self._bucket, prefix=prefix, recursive=True, start_after=after or None):
             modified_at = entry.last_modified or datetime.now(UTC)
             found.append(ObjectEntry(str(entry.object_name), int(entry.size or 0), modified_at))
             if len(found) >= limit:

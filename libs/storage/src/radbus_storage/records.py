@@ -23,6 +23,8 @@ SWEEPS: Final = "sweeps"  # results
 TOKENS: Final = "tokens"  # the operator's command; every service writes when one was last used
 USERS: Final = "users"  # the operator's command
 AUDIT: Final = "audit"  # every service and the operator's commands add to it; nobody changes it
+MIGRATIONS: Final = "migrations"  # the operator's command
+RESTORES: Final = "restores"  # the operator's command
 
 
 class InstanceRecord(TypedDict):
@@ -306,6 +308,28 @@ class UserRecord(TypedDict):
     models: list[str]
     rate_limit: str | None
     created_at: datetime
+
+
+class MigrationRecord(TypedDict):
+    """`migrations`: how far one migration is; `_id` is its name."""
+
+    _id: str
+    state: str  # running | done
+    holder: str | None  # who runs it
+    until: datetime  # by when the holder is believed to have died
+    behind: str | None  # the `_id` behind which it goes on
+    changed: int
+    started_at: datetime
+    finished_at: datetime | None
+
+
+class RestoreRecord(TypedDict):
+    """`restores`: which backup this system was restored from; `_id` is the backup's."""
+
+    _id: str
+    state: str  # restoring | restored
+    started_at: datetime
+    finished_at: datetime | None
 
 
 class AuditEvent(TypedDict):

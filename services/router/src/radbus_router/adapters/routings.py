@@ -29,6 +29,7 @@ _DECIDED = {
     "reason": 1,
     "decisions.matched": 1,
     "decisions.runs": 1,
+    "decisions.on_request": 1,
     "decisions.job": 1,
 }
 
@@ -101,10 +102,9 @@ class Routings:
                 "outbox": {"$each": [message.document() for message in messages]},
             },
         }
-        unchanged = {name: run - 1 for name, run in runs.items()}
-        pushed = await self._collection.update(
-            {"_id": decided.id, "institution": decided.institution, **unchanged}, change
-        )
+        unchanged = [_pushed_until(place, job.run - 1) for place, job in asked.items()]
+        same = {"_id": decided.id, "institution": decided.institution}
+        pushed = await self._collection.update({**same, "$and": unchanged} if unchanged else same, change)
         if pushed:
             self._relay.send_soon(self._collection, decided.id, messages)
         return pushed
@@ -123,11 +123,25 @@ def _decided(document: Document) -> Decided:
         revision=document["revision"],
         reason=document["reason"],
         matches=tuple(
-            Match(place=place, runs=each["runs"], job=JobRequestedV1.model_validate(each["job"]))
+            Match(place=place, runs=_runs(each), job=JobRequestedV1.model_validate(each["job"]))
             for place, each in enumerate(document["decisions"])
             if each["matched"]
         ),
     )
+
+
+def _pushed_until(place: int, runs: int) -> Document:
+    """Say that a decision was pushed so often, in both shapes of its record."""
+    field = f"decisions.{place}.runs"
+    if runs > 1:
+        return {field: runs}
+    return {"$or": [{field: runs}, {field: {"$exists": False}, f"decisions.{place}.on_request": runs == 0}]}
+
+
+def _runs(decision: Document) -> int:
+    """Read how often a job was asked for; the records of earlier releases do not say (migration 0001)."""
+    runs: int = decision.get("runs", 0 if decision["on_request"] else 1)
+    return runs
 
 
 def _document(routing: Routing, messages: Sequence[Outgoing]) -> Document:

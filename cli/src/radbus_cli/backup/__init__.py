@@ -1,0 +1,1 @@
+"""Backup and restore of both stores (docs/decisions/0016)."""

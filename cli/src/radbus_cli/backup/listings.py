@@ -1,0 +1,81 @@
+"""The list of a backup's objects, in parts of one page each, in the order of the keys; and reading it again."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from radbus_cli.backup.manifest import Kept, ObjectLine, backup_ids, digest
+from radbus_cli.backup.vault import Vault
+
+
+def listing_folder(backup_id: str) -> str:
+    """Name the folder of a backup's list of objects."""
+    return f"backups/{backup_id}/objects/"
+
+
+async def write_part(vault: Vault, backup_id: str, number: int, lines: Sequence[ObjectLine], scratch: Path) -> Kept:
+    """Keep one part of the list."""
+    name, file = f"{listing_folder(backup_id)}{number:08}.jsonl.gz", scratch / "part.jsonl.gz"
+    with gzip.open(file, "wt") as out:
+        out.writelines(f"{line.model_dump_json()}\n" for line in lines)
+    await vault.put(name, file)
+    return Kept(file=name, count=len(lines), size_bytes=file.stat().st_size, sha256=digest(file))
+
+
+async def read_part(vault: Vault, name: str, scratch: Path) -> list[ObjectLine]:
+    """Read one part of a list."""
+    file = scratch / "read.jsonl.gz"
+    await vault.get(name, file)
+    with gzip.open(file, "rt") as stream:
+        return [ObjectLine.model_validate_json(line) for line in stream]
+
+
+async def lines_of(vault: Vault, parts: Sequence[str], scratch: Path) -> AsyncIterator[ObjectLine]:
+    """Read a list, a part at a time."""
+    for name in parts:
+        for line in await read_part(vault, name, scratch):
+            yield line
+
+
+class Known:
+    """What earlier backups have of the objects: asked in the order of the keys, it reads each list once.
+
+    Of the newest backup that is whole, and of those begun since: what they had copied need not be copied again.
+    """
+
+    def __init__(self, lists: Sequence[AsyncIterator[ObjectLine]]) -> None:
+        self._lists = lists
+        self._heads: list[ObjectLine | None] = [None] * len(lists)
+        self._ended = [False] * len(lists)
+
+    @classmethod
+    async def of(cls, vault: Vault, scratch: Path) -> Known:
+        """Open the lists."""
+        whole = await backup_ids(vault)
+        begun = [each for each in await backup_ids(vault, whole=False) if not whole or each > whole[-1]]
+        lists = []
+        for number, backup_id in enumerate([*whole[-1:], *begun]):
+            folder = scratch / f"known-{number}"
+            folder.mkdir()
+            lists.append(lines_of(vault, await vault.names(listing_folder(backup_id)), folder))
+        return cls(lists)
+
+    async def find(self, key: str) -> list[ObjectLine]:
+        """Return what the lists say of a key, which must come after the one that was asked for before."""
+        found = []
+        for number in range(len(self._lists)):
+            head = await self._forward(number, key)
+            if head is not None and head.key == key:
+                found.append(head)
+        return found
+
+    async def _forward(self, number: int, key: str) -> ObjectLine | None:
+        while not self._ended[number]:
+            head = self._heads[number]
+            if head is not None and head.key.encode() >= key.encode():
+                return head
+            self._heads[number] = await anext(self._lists[number], None)
+            self._ended[number] = self._heads[number] is None
+        return None

@@ -1,0 +1,148 @@
+"""Making a backup: the documents first, then every object that is there by then."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import structlog
+from radbus_storage.copying import dump
+from radbus_storage.documents import Documents
+from radbus_storage.errors import ObjectMissingError
+from radbus_storage.objects import ObjectEntry, ObjectStore
+
+from radbus_cli.backup.listings import Known, write_part
+from radbus_cli.backup.manifest import (
+    COLLECTIONS,
+    Kept,
+    Manifest,
+    ObjectLine,
+    backup_ids,
+    blob_name,
+    digest,
+    new_id,
+)
+from radbus_cli.backup.vault import Vault
+
+log = structlog.get_logger(__name__)
+
+_PAGE: Final = 500
+_AT_A_TIME: Final = 4
+
+
+@dataclass(slots=True)
+class _Count:
+    objects: int = 0
+    size_bytes: int = 0
+    copied: int = 0
+    copied_bytes: int = 0
+
+
+class BackupMaker:
+    """Copies both stores into a vault; what is there already is not copied again."""
+
+    def __init__(self, documents: Documents, objects: ObjectStore, vault: Vault) -> None:
+        self._documents = documents
+        self._objects = objects
+        self._vault = vault
+        self._id = new_id()
+        self._count = _Count()
+
+    async def make(self) -> Manifest:
+        """Make one backup; what an earlier one that was killed has copied is used."""
+        started_at = datetime.now(UTC)
+        with tempfile.TemporaryDirectory(prefix="radbus-backup-") as folder:
+            scratch = Path(folder)
+            documents = {name: await self._copy_documents(name, scratch) for name in COLLECTIONS}
+            # After the records: each of their objects was stored before them.
+            listings = await self._copy_objects(scratch)
+            manifest = Manifest(
+                id=self._id,
+                started_at=started_at,
+                finished_at=datetime.now(UTC),
+                documents=documents,
+                listings=tuple(listings),
+                object_count=self._count.objects,
+                object_bytes=self._count.size_bytes,
+                copied_objects=self._count.copied,
+                copied_bytes=self._count.copied_bytes,
+            )
+            file = scratch / "manifest.json"
+            file.write_text(manifest.model_dump_json(indent=2))
+            await self._vault.put(f"backups/{self._id}/manifest.json", file)
+        await self._drop_unfinished()
+        return manifest
+
+    async def _copy_documents(self, name: str, scratch: Path) -> Kept:
+        file, count = scratch / "documents.bson.gz", 0
+        with gzip.open(file, "wb", compresslevel=5) as out:
+            async for raw in dump(self._documents, name):
+                out.write(raw)
+                count += 1
+        target = f"backups/{self._id}/documents/{name}.bson.gz"
+        await self._vault.put(target, file)
+        log.info("backup.collection_copied", collection=name, count=count)
+        return Kept(file=target, count=count, size_bytes=file.stat().st_size, sha256=digest(file))
+
+    async def _copy_objects(self, scratch: Path) -> list[Kept]:
+        known, parts, after = await Known.of(self._vault, scratch), list[Kept](), ""
+        while page := await self._objects.entries_after("", after, limit=_PAGE):
+            earlier = [await known.find(entry.key) for entry in page]
+            free = asyncio.Semaphore(_AT_A_TIME)
+
+            async def one(entry: ObjectEntry, lines: list[ObjectLine], free: asyncio.Semaphore = free) -> ObjectLine:
+                async with free:
+                    return await self._copy(entry, lines, scratch)
+
+            copied = await asyncio.gather(*map(one, page, earlier), return_exceptions=True)
+            lines = [each for each in copied if isinstance(each, ObjectLine)]
+            for fault in copied:
+                # One that was erased since it was listed is not to be kept.
+                if isinstance(fault, BaseException) and not isinstance(fault, ObjectMissingError):
+                    raise fault
+            parts.append(await write_part(self._vault, self._id, len(parts), lines, scratch))
+            after = page[-1].key
+        return parts
+
+    async def _copy(self, entry: ObjectEntry, earlier: list[ObjectLine], scratch: Path) -> ObjectLine:
+        line = next((each for each in earlier if _is_same(each, entry)), None)
+        if line is None or await self._vault.size_bytes(blob_name(line.sha256)) != line.size_bytes:
+            with tempfile.NamedTemporaryFile(dir=scratch, suffix=".object") as temporary:
+                file = Path(temporary.name)
+                await self._objects.download(entry.key, file)
+                read, size_bytes = await asyncio.to_thread(_measured, file)
+                if await self._vault.size_bytes(blob_name(read)) != size_bytes:
+                    await self._vault.put(blob_name(read), file)
+                    self._count.copied += 1
+                    self._count.copied_bytes += size_bytes
+            line = ObjectLine(
+                key=entry.key,
+                size_bytes=size_bytes,
+                modified_at=entry.modified_at,
+                sha256=read,
+                content_type=await self._objects.content_type(entry.key),
+            )
+        self._count.objects += 1
+        self._count.size_bytes += line.size_bytes
+        return line
+
+    async def _drop_unfinished(self) -> None:
+        """Remove what killed ones have left, now that it is in this one."""
+        whole = set(await backup_ids(self._vault))
+        for backup_id in await backup_ids(self._vault, whole=False):
+            if backup_id not in whole and backup_id < self._id:
+                for name in await self._vault.names(f"backups/{backup_id}/"):
+                    await self._vault.delete(name)
+
+
+def _measured(file: Path) -> tuple[str, int]:
+    return digest(file), file.stat().st_size
+
+
+def _is_same(line: ObjectLine, entry: ObjectEntry) -> bool:
+    return (line.size_bytes, line.modified_at) == (entry.size_bytes, entry.modified_at)

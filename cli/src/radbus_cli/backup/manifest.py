@@ -1,0 +1,126 @@
+"""What a backup is made of: names of files, and the manifest that says it is whole."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, datetime
+from hashlib import file_digest
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+from radbus_contracts.errors import PermanentError
+from radbus_storage import records
+
+from radbus_cli.backup.vault import Vault
+
+FORMAT: Final = 1
+# What a record of one stands on comes before it: a fact's effect is never in a backup without the fact's cause.
+COLLECTIONS: Final = (
+    records.TOKENS,
+    records.USERS,
+    records.MIGRATIONS,
+    records.INSTANCES,
+    records.SERIES,
+    records.STUDIES,
+    records.RUNS,
+    records.WISHES,
+    records.ROUTINGS,
+    records.JOBS,
+    records.LEASES,
+    records.OUTCOMES,
+    records.CASES,
+    records.INFERENCES,
+    records.PURGES,
+    records.AUDIT,
+)
+# Who runs now, and whose turn it is: found anew.
+NOT_KEPT: Final = (records.WORKERS, records.TURNS, records.SWEEPS, records.RESTORES)
+
+
+class BackupError(PermanentError):
+    """A backup is not there, not whole, or not what it was."""
+
+
+class Kept(BaseModel):
+    """A file of a backup."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    count: int
+    size_bytes: int
+    sha256: str
+
+
+class ObjectLine(BaseModel):
+    """One object as it was; its bytes are in the file that its digest names."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    size_bytes: int
+    modified_at: datetime
+    sha256: str
+    content_type: str
+
+
+class Manifest(BaseModel):
+    """One backup; written last, so that what has one is whole."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: int = FORMAT
+    id: str
+    started_at: datetime
+    finished_at: datetime
+    documents: dict[str, Kept]
+    listings: tuple[Kept, ...]
+    object_count: int
+    object_bytes: int
+    copied_objects: int
+    copied_bytes: int
+
+
+def new_id() -> str:
+    """Name a backup by the time of its beginning."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}Z"
+
+
+def blob_name(sha256: str) -> str:
+    """Name the file of an object by its content: two backups that hold it share it."""
+    return f"objects/{sha256[:2]}/{sha256}"
+
+
+def digest(file: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with file.open("rb") as stream:
+        return file_digest(stream, "sha256").hexdigest()
+
+
+async def backup_ids(vault: Vault, *, whole: bool = True) -> list[str]:
+    """List the backups there, oldest first; also those that were not finished, when asked."""
+    names = await vault.names("backups/")
+    found = {name.split("/")[1] for name in names if not whole or name.endswith("/manifest.json")}
+    return sorted(found)
+
+
+async def read_manifest(vault: Vault, backup_id: str | None = None) -> Manifest:
+    """Read the manifest of a backup, by default of the newest that is whole.
+
+    Raises:
+        BackupError: There is none, or it is of another format.
+    """
+    known = await backup_ids(vault)
+    if not known:
+        raise BackupError("there is no whole backup here")
+    wanted = backup_id or known[-1]
+    if wanted not in known:
+        raise BackupError(f"there is no whole backup {wanted} here; there are: {', '.join(known)}")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "manifest.json"
+        await vault.get(f"backups/{wanted}/manifest.json", file)
+        manifest = Manifest.model_validate_json(file.read_bytes())
+    if manifest.format != FORMAT:
+        raise BackupError(f"backup {wanted} is of format {manifest.format}; this release reads {FORMAT}")
+    return manifest
