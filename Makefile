@@ -89,6 +89,7 @@ manifests: install ## write the manifests that are made from the code
 
 docs: install ## write the pages that are made from the code
 	$(VENV)/python docs/generate.py
+	$(VENV)/python deploy/monitoring/make_dashboards.py
 
 lock: install ## choose the newest allowed versions and pin them
 	$(VENV)/uv lock --upgrade -q

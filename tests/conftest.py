@@ -17,6 +17,7 @@ import pytest
 from pydicom.uid import generate_uid
 from radbus_cli.local.stack import LocalStack
 from radbus_cli.tokens import create_in
+from radbus_testing.collector import Collector
 from radbus_testing.phantom import ChestPhantom, chest_phantom
 from radbus_testing.phantom_dicom import PhantomHeader, phantom_instances
 from radbus_testing.waiting import eventually
@@ -43,7 +44,14 @@ def stack() -> Iterator[LocalStack]:
 
 
 @pytest.fixture(scope="session")
-def radbus() -> Iterator[LocalStack]:
+def collector() -> Iterator[Collector]:
+    """A collector of spans, to which all of radbus sends its own."""
+    with Collector() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="session")
+def radbus(collector) -> Iterator[LocalStack]:
     """All of radbus, with two workers, a site's own use cases, and machines that sleep and fail."""
     machines = TEST_ROOT.with_name(f"{TEST_ROOT.name}-machines")
     shutil.rmtree(machines, ignore_errors=True)
@@ -53,6 +61,7 @@ def radbus() -> Iterator[LocalStack]:
         environment.setenv("RADBUS_SITE_USE_CASES_DIR", str(ROOT / "tests" / "site" / "use_cases"))
         environment.setenv("RADBUS_HTTP_HEAD_S", "5")
         environment.setenv("PYTHONPATH", str(ROOT / "tests" / "site" / "plugins"))
+        environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
         environment.setenv("RADBUS_QUIET_S", "2")
         environment.setenv("RADBUS_STUDY_QUIET_S", "2")
         # Of what is temporary and what is said in detail, tests look for what should not be there.

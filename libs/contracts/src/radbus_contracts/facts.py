@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 
 from pydantic import Field
@@ -76,6 +77,7 @@ class SeriesCompletedV1(Payload):
     modality: str
     instance_count: int
     source: Source
+    accepted_at: datetime | None = Field(default=None, description="When the last instance was accepted.")
 
 
 class StudyCompletedV1(Payload):
@@ -85,6 +87,7 @@ class StudyCompletedV1(Payload):
     series_instance_uids: tuple[str, ...]
     revision: int = Field(ge=1)
     source: Source
+    accepted_at: datetime | None = Field(default=None, description="When the last instance was accepted.")
 
 
 class TaskSpec(Payload):
@@ -116,6 +119,9 @@ class JobRequestedV1(Payload):
     run: int = Field(default=1, ge=1, description="Counts the times that this job was asked for again.")
     archive: str | None = Field(
         default=None, description="Object key of a zip with a folder a channel; then there are no series."
+    )
+    accepted_at: datetime | None = Field(
+        default=None, description="When the last instance was accepted; none where somebody asked for it later."
     )
 
 

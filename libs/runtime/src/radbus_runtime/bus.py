@@ -21,7 +21,7 @@ from radbus_contracts.errors import TransientError
 from radbus_contracts.topology import UNROUTED, Queue
 
 from radbus_runtime import metrics
-from radbus_runtime.consuming import InWork, count_dead_letters, missing_consumer
+from radbus_runtime.consuming import InWork, count_messages, missing_consumer
 from radbus_runtime.declare import declare_topology
 from radbus_runtime.events import Outgoing
 from radbus_runtime.progress import beat
@@ -209,13 +209,15 @@ class Bus:
             return f"RabbitMQ does not answer ({type(error.__cause__ or error).__name__})"
         return fault or self._in_work.stuck()
 
-    async def count_dead_letters(self) -> None:
-        """Count, for the metrics, the dead letters of the own queues, and the orders that found no queue."""
+    async def count_messages(self) -> None:
+        """Count, for the metrics, what waits in the own queues, their dead letters, and orders that found no queue."""
         names = [queue.dead for queue in self._queues] + ([UNROUTED] if self._pools else [])
         try:
             with _unavailable("count"):
                 async with asyncio.timeout(PUBLISH_TIMEOUT_S):
-                    await count_dead_letters(await self._broker.connect(), names)
+                    connection = await self._broker.connect()
+                    await count_messages(connection, names, metrics.dead_letters)
+                    await count_messages(connection, [queue.name for queue in self._queues], metrics.queue_messages)
         except BusUnavailableError as error:
             log.info("bus.not_counted", exc_info=error)
 

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 
 from aio_pika.abc import AbstractConnection
 from faststream.rabbit.subscriber import RabbitSubscriber
-
-from radbus_runtime import metrics
+from prometheus_client import Gauge
 
 HANDLER_LIMIT_S = 300.0
 """Far beyond what any handler needs, and below the broker's own limit."""
@@ -57,9 +56,9 @@ async def _consumes(subscriber: RabbitSubscriber) -> bool:
     return tag in getattr(underlay, "consumers", {})
 
 
-async def count_dead_letters(connection: AbstractConnection, names: Sequence[str]) -> None:
-    """Show as a metric how many messages lie in these queues."""
+async def count_messages(connection: AbstractConnection, names: Sequence[str], gauge: Gauge) -> None:
+    """Show as a metric how many messages lie ready in these queues."""
     async with connection.channel() as channel:
         for name in names:
             declared = await channel.declare_queue(name, passive=True)
-            metrics.dead_letters.labels(name).set(declared.declaration_result.message_count or 0)
+            gauge.labels(name).set(declared.declaration_result.message_count or 0)

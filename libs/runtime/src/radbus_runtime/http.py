@@ -12,6 +12,7 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.telemetry import TelemetryConfig
+from opentelemetry.trace import SpanKind
 from radbus_contracts.errors import PermanentError, TransientError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -65,7 +66,7 @@ def create_api(
     if body_limit_bytes is not None:
         api.add_middleware(_BoundedBody, limit_bytes=body_limit_bytes)
     api.add_middleware(_Crowd, limit=requests_at_a_time)
-    api.add_middleware(_Traced)
+    api.add_middleware(_Traced, service=name)
     return api
 
 
@@ -81,25 +82,38 @@ def id_for_log(given: str) -> str:
 
 
 class _Traced:
-    """Runs each request in a span of its own (plain ASGI, so that bodies stream through untouched)."""
+    """Runs each request in a span of its own, and times it (plain ASGI, so that bodies stream through untouched)."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, service: str) -> None:
         self._app = app
+        self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in _UNTRACED:
             await self._app(scope, receive, send)
             return
-        with continued(f"HTTP {scope['method']}", Headers(scope=scope).get("traceparent")) as span:
+        started, status = time.monotonic(), 0
+        with continued(
+            f"HTTP {scope['method']}", Headers(scope=scope).get("traceparent"), kind=SpanKind.SERVER
+        ) as span:
 
             async def send_with_trace(message: Message) -> None:
+                nonlocal status
                 if message["type"] == "http.response.start":
                     MutableHeaders(scope=message)["x-trace-id"] = f"{span.get_span_context().trace_id:032x}"
-                    span.set_attribute("http.response.status_code", message["status"])
+                    status = message["status"]
+                    span.set_attribute("http.response.status_code", status)
                 await send(message)
 
-            await self._app(scope, receive, send_with_trace)
-            span.update_name(f"{scope['method']} {getattr(scope.get('route'), 'path', 'unknown')}")
+            try:
+                await self._app(scope, receive, send_with_trace)
+            finally:
+                method = scope["method"] if scope["method"] in _METHODS else "other"
+                route = getattr(scope.get("route"), "path", "unknown")
+                span.update_name(f"{method} {route}")
+                if status:  # who went away before the answer has none
+                    took_s = time.monotonic() - started
+                    metrics.http_seconds.labels(self._service, method, route, str(status)).observe(took_s)
 
 
 class _Crowd:

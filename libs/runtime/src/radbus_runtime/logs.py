@@ -64,6 +64,7 @@ def _add_trace(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMappin
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         line["trace_id"] = f"{context.trace_id:032x}"
+        line["span_id"] = f"{context.span_id:016x}"
     return line
 
 

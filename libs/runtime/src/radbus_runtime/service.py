@@ -113,7 +113,7 @@ class Service:
         while True:
             beat("checks")
             await look(self.name, self.checks)
-            await self.bus.count_dead_letters()
+            await self.bus.count_messages()
             await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _prepare_stores(self) -> None:

@@ -92,7 +92,11 @@ class ServiceSettings(BaseSettings):
     )
     start_s: float = Field(default=60, gt=0, description="How long to try to reach the servers at start.")
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
-    traces: str = Field(default="off", description="off, file:<folder>, or otlp:<URL>.")
+    traces: str = Field(
+        default="env",
+        description="Where spans go: off, otlp:<URL>, env (to the collector that OTEL_EXPORTER_OTLP_ENDPOINT names, "
+        "if any), or file:<folder>, and there as well.",
+    )
 
     @field_validator("rate_limit")
     @classmethod

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,30 +20,39 @@ from radbus_runtime.settings import SettingsError
 tracer = trace.get_tracer("radbus")
 _propagator = TraceContextTextMapPropagator()
 _FLUSH_EVERY_MS = 500
+_OTEL_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
 def configure_traces(*, service: str, target: str) -> None:
-    """Send spans to a file (`file:<folder>`), a collector (`otlp:<URL>`), or nowhere (`off`).
+    """Send spans to a file (`file:<folder>`), to a collector (`otlp:<URL>`), or nowhere (`off`).
+
+    A collector that `OTEL_EXPORTER_OTLP_ENDPOINT` names gets them, too, beside a file; `env` is that alone. There are
+    spans in any case, so that log lines and messages name their trace wherever it is kept.
 
     Raises:
         SettingsError: `target` is none of these.
     """
-    if target == "off":
-        return
+    provider = TracerProvider(resource=Resource.create({"service.name": service}))
+    for exporter in _exporters(service, target):
+        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=_FLUSH_EVERY_MS))
+    trace.set_tracer_provider(provider)
+
+
+def _exporters(service: str, target: str) -> list[SpanExporter]:
     kind, _, place = target.partition(":")
-    exporter: SpanExporter
+    if target == "off":
+        return []
+    if kind == "otlp" and place:
+        return [OTLPSpanExporter(endpoint=place, timeout=5)]
+    collectors: list[SpanExporter] = [OTLPSpanExporter()] if any(map(os.environ.get, _OTEL_ENDPOINTS)) else []
+    if target == "env":
+        return collectors
     if kind == "file" and place:
         folder = Path(place)
         folder.mkdir(parents=True, exist_ok=True)
         stream = (folder / f"{service}.jsonl").open("a", buffering=1)
-        exporter = ConsoleSpanExporter(out=stream, formatter=_one_line)
-    elif kind == "otlp" and place:
-        exporter = OTLPSpanExporter(endpoint=place, timeout=5)
-    else:
-        raise SettingsError("RADBUS_TRACES: expected off, file:<folder> or otlp:<URL>")
-    provider = TracerProvider(resource=Resource.create({"service.name": service}))
-    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=_FLUSH_EVERY_MS))
-    trace.set_tracer_provider(provider)
+        return [ConsoleSpanExporter(out=stream, formatter=_one_line), *collectors]
+    raise SettingsError("RADBUS_TRACES: expected env, off, file:<folder> or otlp:<URL>")
 
 
 def current_traceparent() -> str | None:
@@ -53,13 +63,30 @@ def current_traceparent() -> str | None:
 
 
 @contextmanager
-def continued(name: str, traceparent: str | None, attributes: Mapping[str, str] | None = None) -> Iterator[trace.Span]:
-    """Run a span that goes on with a message's trace."""
+def continued(
+    name: str,
+    traceparent: str | None,
+    attributes: Mapping[str, str] | None = None,
+    *,
+    links: Sequence[str] = (),
+    kind: trace.SpanKind = trace.SpanKind.INTERNAL,
+) -> Iterator[trace.Span]:
+    """Run a span that goes on with a message's trace; `links` are traceparents of others that it comes from, too."""
     parent = _propagator.extract({"traceparent": traceparent}) if traceparent else otel_context.get_current()
     with tracer.start_as_current_span(
-        name, context=parent, attributes=attributes, record_exception=False, set_status_on_exception=False
+        name,
+        context=parent,
+        kind=kind,
+        attributes=attributes,
+        links=[_link(each) for each in links if each != traceparent],
+        record_exception=False,
+        set_status_on_exception=False,
     ) as span:
         yield span
+
+
+def _link(traceparent: str) -> trace.Link:
+    return trace.Link(trace.get_current_span(_propagator.extract({"traceparent": traceparent})).get_span_context())
 
 
 def _one_line(span: ReadableSpan) -> str:

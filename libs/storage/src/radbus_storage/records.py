@@ -63,7 +63,9 @@ class SeriesRecord(TypedDict):
     instances_digest: str  # of the sorted SOPInstanceUIDs of the last revision
     elements: dict[str, Any]  # of one representative instance
     all: dict[str, list[Any]]  # distinct values of the elements in which instances differ (at most 200 each)
+    accepted_at: datetime  # when the last instance was accepted
     traceparent: str | None  # of the last request, so that its completion goes on with its trace
+    traceparents: list[str]  # of the last 16 requests since it was complete last: its completion has links to them
     outbox: list[dict[str, Any]]
 
 
@@ -83,7 +85,9 @@ class StudyRecord(TypedDict):
     revision: int
     series_instance_uids: list[str]  # as of the last revision
     series_digest: str
+    accepted_at: datetime
     traceparent: str | None
+    traceparents: list[str]
     outbox: list[dict[str, Any]]
 
 
@@ -178,6 +182,7 @@ class JobRecord(TypedDict):
     tasks: list[TaskRecord]
     retries: int  # how often it went on after it had failed or was cancelled
     requested_at: datetime
+    accepted_at: datetime | None  # when its last instance was accepted; none where somebody asked for it later
     finish_by: datetime
     finished_at: datetime | None
     reason: str | None

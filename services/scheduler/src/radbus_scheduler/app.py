@@ -61,7 +61,7 @@ def create_app(settings: SchedulerSettings) -> Service:
         limits=settings.limits,
         backoff=settings.backoff,
     )
-    gauges = Gauges(documents, queues, pools=pools)
+    gauges = Gauges(documents, queues, workers, pools=pools)
     return Service(
         name="scheduler",
         settings=settings,

@@ -24,6 +24,7 @@ from radbus_storage import records
 from radbus_storage.documents import Documents
 from radbus_storage.objects import ObjectStore
 
+from radbus_worker.adapters import metrics
 from radbus_worker.adapters.channels import StoredChannels, UploadedChannels
 from radbus_worker.adapters.courtesies import Courtesies
 from radbus_worker.adapters.cpu_pool import CpuPool
@@ -70,6 +71,7 @@ def create_app(settings: WorkerSettings) -> Service:
     stations, models = _stations(settings, stores, triton, _Labour(cpus, threads))
 
     slots, running = Slots(settings.slots), Running()
+    metrics.slots_busy.set_function(lambda: slots.busy)
     intake = Intake(bus, queue, slots)
     heartbeat = Heartbeat(
         courtesies, slots, worker=settings.worker, pool=settings.pool, every_s=settings.heartbeat_every_s

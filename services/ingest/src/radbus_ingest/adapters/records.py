@@ -20,6 +20,7 @@ from radbus_storage.records import INSTANCES, SERIES, STUDIES
 
 _PAGE: Final = 200
 _ONE_STUDY_LIMIT: Final = 10_000
+TRACES_KEPT: Final = 16
 _QUIET: Final = {"$expr": {"$lte": ["$quiet_at", NOW]}}
 
 _INSTANCE_INDEXES: Final = (
@@ -195,6 +196,14 @@ def _kept(name: str, otherwise: object) -> Document:
     return {"$ifNull": [f"${name}", {"$literal": otherwise}]}
 
 
+def _with_last(traceparent: str | None) -> Document:
+    """Keep from which requests a record came: since it was complete last, and only the latest of them."""
+    before: Document = {"$cond": [{"$eq": ["$state", "receiving"]}, {"$ifNull": ["$traceparents", []]}, []]}
+    own = [traceparent] if traceparent else []
+    joined = {"$concatArrays": [{"$setDifference": [before, own]}, own]}
+    return {"$slice": [joined, -TRACES_KEPT]}
+
+
 async def _postpone(collection: Collection, record: Document, seconds: float) -> None:
     where = {"_id": record["_id"], "touches": record.get("touches")}
     await collection.update(where, [{"$set": {"quiet_at": after(seconds)}}])
@@ -209,7 +218,9 @@ async def _touch(collection: Collection, document_id: str, touch: Touch, own: Do
         "touches": {"$add": [{"$ifNull": ["$touches", 0]}, 1]},
         "quiet_at": after(touch.quiet_s),
         "revision": _kept("revision", 0),
+        "accepted_at": NOW,
         "traceparent": {"$literal": current_traceparent()},
+        "traceparents": _with_last(current_traceparent()),
         "outbox": _kept("outbox", []),
         **own,
     }

@@ -15,6 +15,7 @@ from radbus_contracts.topology import SERIES_COMPLETED, STUDY_COMPLETED
 from radbus_runtime.events import Outgoing, Teller
 from radbus_runtime.outbox import OutboxRelay
 from radbus_runtime.progress import beat
+from radbus_runtime.stages import Stage, stage
 from radbus_runtime.tracing import continued
 from radbus_storage.documents import Document
 
@@ -85,7 +86,7 @@ class Completer:
         async def one(record: Document) -> None:
             async with slots:
                 try:
-                    with continued("complete", record.get("traceparent")):
+                    with continued("complete", record.get("traceparent"), links=record.get("traceparents", ())):
                         await complete(record)
                 except TransientError as error:  # the next sweep finds it again
                     log.warning("completeness.delayed", record=record["_id"], exc_info=error)
@@ -101,6 +102,10 @@ class Completer:
 
     async def complete_series(self, record: Document) -> None:
         """Complete a series as its next revision, or as the same one when no instance has come since."""
+        with stage(Stage.COMPLETE):
+            await self._complete_series(record)
+
+    async def _complete_series(self, record: Document) -> None:
         started = time.monotonic()
         institution, series_instance_uid = record["institution"], record["series_instance_uid"]
         summary = SeriesSummary()
@@ -170,6 +175,7 @@ class Completer:
             modality=modality,
             instance_count=instance_count,
             source=Source.model_validate(record["source"]),
+            accepted_at=record.get("accepted_at"),
         )
         return self._teller.tell(
             SERIES_COMPLETED,
@@ -185,6 +191,7 @@ class Completer:
             series_instance_uids=series_instance_uids,
             revision=revision,
             source=Source.model_validate(record["source"]),
+            accepted_at=record.get("accepted_at"),
         )
         return self._teller.tell(
             STUDY_COMPLETED,

@@ -7,6 +7,7 @@ from typing import BinaryIO, Protocol
 
 from radbus_contracts.errors import TransientError
 from radbus_dicom.reading import Header, InvalidInstance, Profile, read_header
+from radbus_runtime.stages import Stage, stage
 from radbus_storage.errors import StoreRefusedError
 
 from radbus_ingest.adapters.spool import Part, Spool
@@ -54,6 +55,10 @@ class InstanceStorer:
 
     async def store(self, arrival: Arrival, part: Part) -> Outcome:
         """Store one instance; the same bytes again are a success that creates nothing."""
+        with stage(Stage.STORE):
+            return await self._outcome(arrival, part)
+
+    async def _outcome(self, arrival: Arrival, part: Part) -> Outcome:
         header = await self._header(part)
         if isinstance(header, Refused):
             return header

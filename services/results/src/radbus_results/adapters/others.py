@@ -54,6 +54,7 @@ class OtherRecords:
 
     def __init__(self, documents: Documents, patient_keys: PatientKeys | None = None) -> None:
         self._patient_keys = patient_keys
+        self._documents = documents
         self._instances = documents[records.INSTANCES]
         self._series = documents[records.SERIES]
         self._studies = documents[records.STUDIES]
@@ -79,9 +80,13 @@ class OtherRecords:
                 raise OutcomeErasedError(f"the outputs of {outcome_id} were erased")
         return [_outcome(each.task_id, by_id[each.outcome_id]) for each in job.outcomes]
 
+    async def now(self) -> datetime:
+        """Tell the database's time."""
+        return await self._documents.now()
+
     async def context(self, institution: str, job: JobCompletedV1, *, completed_at: datetime) -> Context:
         """Read what belongs to a result and the fact of its job does not carry."""
-        only = {"title": 1, "requested_at": 1}
+        only = {"title": 1, "requested_at": 1, "accepted_at": 1, "retries": 1}
         record = await self._jobs.find_one({"_id": job.job_id, "institution": institution}, only=only) or {}
         where = {"_id": identity.record_id(institution, job.series_instance_uids[0]), "institution": institution}
         fields = {"elements.StudyDate": 1, "elements.PatientID": 1}
@@ -94,6 +99,7 @@ class OtherRecords:
             title=record.get("title"),
             study_date=str(date) if date else None,
             patient_key=self._patient_key(institution, elements.get("PatientID")),
+            waited_since=None if record.get("retries") else record.get("accepted_at") or record.get("requested_at"),
         )
 
     def _patient_key(self, institution: str, patient_id: object) -> str | None:

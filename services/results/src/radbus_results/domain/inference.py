@@ -54,6 +54,7 @@ class Context:
     title: str | None = None
     study_date: str | None = None
     patient_key: str | None = None
+    waited_since: datetime | None = None  # accepted, or asked for; none where an operator let the job go on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

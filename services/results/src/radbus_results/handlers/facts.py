@@ -22,11 +22,13 @@ from radbus_contracts.facts import (
 from radbus_contracts.topology import INFERENCE_COMPLETED, INFERENCE_FAILED, inference_completed_key
 from radbus_runtime.events import Outgoing, Teller
 from radbus_runtime.outbox import OutboxRelay
+from radbus_runtime.stages import Stage, stage
 
+from radbus_results.adapters import metrics
 from radbus_results.adapters.cases import Cases
 from radbus_results.adapters.inferences import Inferences
 from radbus_results.adapters.others import OtherRecords
-from radbus_results.domain.inference import Inference
+from radbus_results.domain.inference import Context, Inference
 from radbus_results.domain.inferring import infer_from
 
 log = structlog.get_logger(__name__)
@@ -68,6 +70,11 @@ class Recorder:
         fact = event.data
         if not fact.series_instance_uids:  # a run on an uploaded archive: its result is read from the run
             return
+        with stage(Stage.CONCLUDE):
+            await self._record_completed(event)
+
+    async def _record_completed(self, event: Event[JobCompletedV1]) -> None:
+        fact = event.data
         with _logged("inference.recorded", job_id=fact.job_id, use_case=fact.use_case, revision=fact.revision) as line:
             outcomes = await self._others.outcomes(event.institution, fact)
             context = await self._others.context(event.institution, fact, completed_at=event.time)
@@ -81,6 +88,7 @@ class Recorder:
             await self._cases.record_completed(event, inference)
             await self._inferences.supersede(inference)
             if new:
+                await self._measure(inference, context)
                 # Last, so that a subscriber that asks at once finds the result; after a crash the sweep sends it.
                 self._relay.send_soon(self._inferences.collection, inference.id, [message])
 
@@ -100,6 +108,12 @@ class Recorder:
         fact = event.data
         with _logged("case.retry_recorded", job_id=fact.job_id, retries=fact.retries):
             await self._cases.record_retried(event)
+
+    async def _measure(self, inference: Inference, context: Context) -> None:
+        metrics.results_recorded.labels(inference.use_case, inference.triage.value).inc()
+        if context.waited_since is not None:
+            waited = await self._others.now() - context.waited_since
+            metrics.accepted_to_result_seconds.labels(inference.use_case).observe(max(0.0, waited.total_seconds()))
 
     def _completed(self, inference: Inference) -> Outgoing:
         fact = InferenceCompletedV1(

@@ -32,7 +32,7 @@ class Match:
     def next_job(self, institution: str) -> JobRequestedV1:
         """Make the request for the next run: the first is the job as it was decided, each later one has its own id."""
         run = self.runs + 1
-        return self.job.model_copy(update={"job_id": self.id_of_run(institution, run), "run": run})
+        return self.job.model_copy(update={"job_id": self.id_of_run(institution, run), "run": run, "accepted_at": None})
 
     def id_of_run(self, institution: str, run: int) -> str:
         """Make the id of the job of one run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from radbus_contracts import identity
 from radbus_contracts.facts import JobRequestedV1, Scope, TaskSpec
@@ -20,6 +21,7 @@ class RoutedSubject:
     study_instance_uid: str
     series_instance_uids: tuple[str, ...]
     revision: int
+    accepted_at: datetime | None = None
 
     @property
     def uid(self) -> str:
@@ -66,6 +68,7 @@ class Routing:
             priority=decision.priority,
             tasks=tuple(_spec(task, decision) for task in use_case.tasks),
             critical_when=use_case.triage.critical.expression if use_case.triage.critical else None,
+            accepted_at=None if decision.on_request else subject.accepted_at,
         )
 
 

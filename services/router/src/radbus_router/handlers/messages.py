@@ -11,6 +11,7 @@ from radbus_contracts.envelope import Event
 from radbus_contracts.facts import Scope, SeriesCompletedV1, SeriesUnroutedV1, Source, StudyCompletedV1
 from radbus_contracts.topology import SERIES_UNROUTED
 from radbus_runtime.events import Outgoing, Teller
+from radbus_runtime.stages import Stage, stage
 
 from radbus_router.adapters.routings import Routings
 from radbus_router.adapters.series import SeriesHeaders
@@ -43,6 +44,10 @@ class CompletionHandlers:
 
     async def on_series_completed(self, event: Event[SeriesCompletedV1]) -> None:
         """Choose the use cases of a series; say so when there is none."""
+        with stage(Stage.ROUTE):
+            await self._on_series_completed(event)
+
+    async def _on_series_completed(self, event: Event[SeriesCompletedV1]) -> None:
         started = time.monotonic()
         series = event.data
         [header] = await self._headers.read(event.institution, [series.series_instance_uid])
@@ -52,21 +57,28 @@ class CompletionHandlers:
             study_instance_uid=series.study_instance_uid,
             series_instance_uids=(series.series_instance_uid,),
             revision=series.revision,
+            accepted_at=series.accepted_at,
         )
         await self._route(subject, Subject.of_series(header), series.source, started)
 
     async def on_study_completed(self, event: Event[StudyCompletedV1]) -> None:
         """Choose the use cases of a study as a whole; where none is of that scope there is nothing to decide."""
-        started = time.monotonic()
         study = event.data
         if not study.series_instance_uids or all(each.scope is not Scope.STUDY for each in self._use_cases):
             return
+        with stage(Stage.ROUTE):
+            await self._on_study_completed(event)
+
+    async def _on_study_completed(self, event: Event[StudyCompletedV1]) -> None:
+        started = time.monotonic()
+        study = event.data
         subject = RoutedSubject(
             institution=event.institution,
             scope=Scope.STUDY,
             study_instance_uid=study.study_instance_uid,
             series_instance_uids=study.series_instance_uids,
             revision=study.revision,
+            accepted_at=study.accepted_at,
         )
         headers = await self._headers.read(event.institution, study.series_instance_uids)
         await self._route(subject, Subject.of_study(headers), study.source, started)

@@ -25,6 +25,7 @@ def job_document(job: Job) -> Document:
         "critical_when": job.critical_when,
         "archive": job.archive,
         "requested_at": job.requested_at,
+        "accepted_at": job.accepted_at,
         "traceparent": job.traceparent,
         **changing_fields(job),
     }
@@ -66,6 +67,7 @@ def job_of(document: Document) -> Job:
         traceparent=document["traceparent"],
         archive=document.get("archive"),  # absent in the records of earlier versions, as are the channels of tasks
         retries=document.get("retries", 0),
+        accepted_at=document.get("accepted_at"),
     )
 
 

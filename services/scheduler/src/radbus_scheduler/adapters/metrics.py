@@ -4,12 +4,37 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-_WAITS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600, 1800, 3600)
+_WAITS_S = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
-tasks_now = Gauge("radbus_tasks", "Tasks of active jobs, by state and pool (at most 10,000 jobs).", ["state", "pool"])
-oldest_ready_seconds = Gauge("radbus_oldest_ready_task_seconds", "Age of the oldest ready task.", ["pool"])
-dispatch_wait_seconds = Histogram(
-    "radbus_dispatch_wait_seconds", "From ready to dispatched.", ["pool", "priority"], buckets=_WAITS_S
+# Of the database, not of this process: every replica says the same, so take the largest of them and never their sum.
+tasks_now = Gauge(
+    "radbus_tasks",
+    "Tasks of active jobs, by pool and state: waiting (for other tasks), ready (for a slot), dispatched, running; "
+    "at most 10,000 jobs are counted. Every scheduler replica says the same.",
+    ["state", "pool"],
+)
+oldest_ready_seconds = Gauge(
+    "radbus_oldest_ready_task_age_seconds",
+    "For how long the oldest task that is ready has waited for a slot; 0 where none waits. "
+    "Every scheduler replica says the same.",
+    ["pool"],
+)
+worker_slots = Gauge(
+    "radbus_worker_slots",
+    "Slots of the live workers, by pool. Every scheduler replica says the same.",
+    ["pool"],
+)
+queue_wait_seconds = Histogram(
+    "radbus_task_queue_wait_seconds",
+    "From ready to dispatched, by the times in the job's record.",
+    ["pool", "priority"],
+    buckets=_WAITS_S,
+)
+dispatch_seconds = Histogram(
+    "radbus_task_dispatch_duration_seconds",
+    "From dispatched to started by a worker, by the times in the job's record.",
+    ["pool"],
+    buckets=_WAITS_S,
 )
 tasks_ended = Counter("radbus_tasks_ended_total", "Tasks that ended, by pool and state.", ["pool", "state"])
 jobs_ended = Counter("radbus_jobs_ended_total", "Jobs that ended, by use case and state.", ["use_case", "state"])

@@ -21,7 +21,7 @@ from radbus_scheduler.domain.transitions import IN_FLIGHT
 _IN_FLIGHT: Final = [state.value for state in sorted(IN_FLIGHT)]
 _IN_FLIGHT_LIMIT: Final = 5_000
 _COUNT_LIMIT: Final = 10_000
-_GAUGED: Final = (TaskState.WAITING, TaskState.READY, TaskState.DISPATCHED, TaskState.RUNNING)
+GAUGED: Final = (TaskState.WAITING, TaskState.READY, TaskState.DISPATCHED, TaskState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class TaskQueues:
     async def counts(self) -> dict[tuple[TaskState, str], int]:
         """Count the tasks of active jobs by state and pool; at most the first 10,000 jobs of a state are looked at."""
         counts: dict[tuple[TaskState, str], int] = {}
-        for state in _GAUGED:
+        for state in GAUGED:
             groups = await self._jobs.aggregate(
                 [
                     {"$match": {"state": JobState.ACTIVE.value, "tasks.state": state.value}},

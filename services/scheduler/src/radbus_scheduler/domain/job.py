@@ -81,6 +81,7 @@ class Job:
     finished_at: datetime | None = None
     reason: str | None = None
     traceparent: str | None = None
+    accepted_at: datetime | None = None
     archive: str | None = None
     retries: int = 0
 

@@ -136,7 +136,7 @@ class Dispatcher:
         if task is None or task.dispatched_at is None:
             return
         waited_s = (task.dispatched_at - max(chosen.ready_at, task.not_before)).total_seconds()
-        metrics.dispatch_wait_seconds.labels(task.pool, chosen.priority.value).observe(max(0.0, waited_s))
+        metrics.queue_wait_seconds.labels(task.pool, chosen.priority.value).observe(max(0.0, waited_s))
         log.info(
             "task.dispatched",
             job_id=chosen.job_id,

@@ -10,7 +10,8 @@ from radbus_contracts.errors import TransientError
 from radbus_storage.documents import Documents
 
 from radbus_scheduler.adapters import metrics
-from radbus_scheduler.adapters.queues import TaskQueues
+from radbus_scheduler.adapters.queues import GAUGED, TaskQueues
+from radbus_scheduler.adapters.workers import PoolSlots, Workers
 
 log = structlog.get_logger(__name__)
 
@@ -18,9 +19,10 @@ log = structlog.get_logger(__name__)
 class Gauges:
     """Keeps the gauges of the queues up to date."""
 
-    def __init__(self, documents: Documents, queues: TaskQueues, *, pools: Sequence[str]) -> None:
+    def __init__(self, documents: Documents, queues: TaskQueues, workers: Workers, *, pools: Sequence[str]) -> None:
         self._documents = documents
         self._queues = queues
+        self._workers = workers
         self._pools = pools
 
     async def run(self, every_s: float) -> None:
@@ -35,10 +37,15 @@ class Gauges:
     async def count_once(self) -> None:
         """Count now."""
         counts = await self._queues.counts()
-        metrics.tasks_now.clear()
-        for (state, pool), count in counts.items():
-            metrics.tasks_now.labels(state.value, pool).set(count)
+        slots = await self._workers.by_pool()
         now = await self._documents.now()
+        # A pool that has nothing says 0: what scales by it must tell "none" from "not known".
+        nothing = {(state, pool): 0 for state in GAUGED for pool in self._pools}
+        metrics.tasks_now.clear()
+        for (state, pool), count in {**nothing, **counts}.items():
+            metrics.tasks_now.labels(state.value, pool).set(count)
+        for pool in {*self._pools, *slots}:
+            metrics.worker_slots.labels(pool).set(slots.get(pool, PoolSlots()).slots)
         for pool in self._pools:
             ready = await self._queues.candidates(pool, now=now, limit=1)
             oldest = min((candidate.ready_at for candidate in ready), default=now)

@@ -12,6 +12,7 @@ from radbus_contracts.facts import (
     WorkerHeartbeatV1,
 )
 
+from radbus_scheduler.adapters import metrics
 from radbus_scheduler.adapters.workers import Workers
 from radbus_scheduler.domain.changes import Backoff, failed, progressed, started, succeeded
 from radbus_scheduler.domain.job import Job
@@ -37,7 +38,11 @@ class TaskFacts:
     async def on_started(self, event: Event[TaskStartedV1]) -> None:
         """A worker runs the task."""
         told = event.data
-        _log("task.started", told, await self._ledger.change(told.job_id, lambda job, now: started(job, told, now)))
+        after = await self._ledger.change(told.job_id, lambda job, now: started(job, told, now))
+        _log("task.started", told, after)
+        task = after.task(told.task_id) if after else None
+        if task is not None and task.dispatched_at is not None and task.started_at is not None:
+            metrics.dispatch_seconds.labels(task.pool).observe((task.started_at - task.dispatched_at).total_seconds())
 
     async def on_progressed(self, event: Event[TaskProgressedV1]) -> None:
         """The task is further on."""

@@ -15,10 +15,10 @@ from radbus_machines.manifest import MachineManifest
 from radbus_machines.protocol import Progress
 from radbus_runtime.logs import describe
 
+from radbus_worker.adapters import metrics
 from radbus_worker.adapters.courtesies import Courtesies
 from radbus_worker.adapters.leases import Leases
 from radbus_worker.adapters.outcomes import Outcomes
-from radbus_worker.adapters.stages import attempts_ended
 from radbus_worker.domain.claims import Claim
 from radbus_worker.domain.results import Failure, Produced, Result, Stopped, failure_of, not_usable, too_slow
 
@@ -77,7 +77,7 @@ class Attempts:
                 log.exception("attempt.lost", exc_info=error)
                 return
             kind = type(result).__name__.lower() if recorded else "unrecorded"
-            attempts_ended.labels(order.machine, kind).inc()
+            metrics.attempts_ended.labels(order.machine, kind).inc()
             reason = None if isinstance(result, Produced) else result.reason
             log.info("attempt.ended", result=kind, reason=reason, duration_s=round(time.monotonic() - started, 3))
 

@@ -12,6 +12,7 @@ from radbus_dicom.derived.provenance import Provenance
 from radbus_dicom.frames import FrameHeader
 from radbus_machines.manifest import MachineManifest
 from radbus_machines.protocol import Progress
+from radbus_runtime.stages import Stage, stage
 
 from radbus_worker.adapters.channels import Channel
 from radbus_worker.adapters.derived_objects import DerivedObjects
@@ -19,7 +20,6 @@ from radbus_worker.adapters.machines import CodedMachine
 from radbus_worker.adapters.own_threads import MachineThreads
 from radbus_worker.adapters.rendering import ARCHIVE_KINDS, Renderer, Wanted, series_kinds
 from radbus_worker.adapters.scratch import private_folder
-from radbus_worker.adapters.stages import stage
 from radbus_worker.adapters.volumes import LoadedVolume, VolumeLoader
 from radbus_worker.domain.claims import Claim
 from radbus_worker.domain.inputs import FrameInput, Inputs, inference_inputs, merged
@@ -60,29 +60,29 @@ class JudgeVolume:
     async def run(self, claim: Claim, progress: Progress) -> Produced:
         """Judge a volume, with those of the other channels, and store what the machine says of it."""
         workshop, manifest = self.workshop, self.station.manifest
-        on_archive = claim.order.archive is not None
+        on_archive, machine = claim.order.archive is not None, manifest.name
         async with AsyncExitStack() as lent:
             folder = await lent.enter_async_context(private_folder(workshop.scratch_dir))
-            with stage("load"):
+            with stage(Stage.LOAD, machine=machine):
                 source = workshop.uploaded if on_archive else workshop.stored
                 channels = await source.fetch(claim, manifest, folder)
             progress(_LOADED)
-            with stage("decode"):
+            with stage(Stage.PREPROCESS, machine=machine):
                 share = workshop.loader.limit_bytes // len(channels)
                 volumes = [await lent.enter_async_context(self._loaded(channel, share)) for channel in channels]
                 loaded = _with_others(volumes, channels)
             progress(_DECODED)
-            with stage("infer"):
+            with stage(Stage.INFER, machine=machine):
                 told = _between(progress, _DECODED, _INFERRED)
                 answered = await workshop.threads.infer(self.station, loaded.volume, told)
                 output = check_output(answered, label_bytes=workshop.loader.limit_bytes)
             progress(_INFERRED)
             kinds = ARCHIVE_KINDS if on_archive else series_kinds(loaded, output)
-            with stage("render"):
+            with stage(Stage.RENDER, machine=machine):
                 wanted = Wanted(kinds, folder, provenance_of(claim, manifest), manifest.public_id)
                 rendered = await workshop.renderer.render(loaded, output, wanted)
             progress(_RENDERED)
-            with stage("store"):
+            with stage(Stage.KEEP, machine=machine):
                 keys = await workshop.derived.store(claim, rendered.files)
             # What was in an archive is not kept, nor told of.
             inputs = {} if on_archive else _inputs(claim, channels, volumes)

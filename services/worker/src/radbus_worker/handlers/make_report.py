@@ -15,6 +15,7 @@ from radbus_dicom.derived.report_pdf import KeyImage, PatientFacts, ReportConten
 from radbus_dicom.derived.reported import Reported
 from radbus_machines.protocol import Progress
 from radbus_machines.types import Code, Finding, MachineOutput, Measurement
+from radbus_runtime.stages import Stage, stage
 
 from radbus_worker.adapters import pixel_work
 from radbus_worker.adapters.cpu_pool import CpuPool
@@ -23,7 +24,6 @@ from radbus_worker.adapters.outcomes import Outcomes
 from radbus_worker.adapters.rendering import RenderedFile
 from radbus_worker.adapters.scratch import private_folder
 from radbus_worker.adapters.series import SeriesStore
-from radbus_worker.adapters.stages import stage
 from radbus_worker.domain.claims import Claim
 from radbus_worker.domain.results import Produced
 
@@ -69,7 +69,8 @@ class MakeReport:
 
     async def run(self, claim: Claim, progress: Progress) -> Produced:
         """Make the report in all its forms and store them."""
-        with stage("load"):
+        machine = claim.order.machine
+        with stage(Stage.LOAD, machine=machine):
             if not claim.order.series_instance_uids:
                 raise NothingToReportError("expected a series to report on; an archive has none")
             needed = await self._needed(claim)
@@ -81,10 +82,10 @@ class MakeReport:
         content = _content(claim, needed, elements, images)
         async with private_folder(self.scratch_dir) as folder:
             reported = Reported(content, claim.order.study_instance_uid, facts)
-            with stage("render"):
+            with stage(Stage.REPORT, machine=machine):
                 await self.pool.run(pixel_work.write_reports, reported, _header(claim, elements), folder)
             progress(_RENDERED)
-            with stage("store"):
+            with stage(Stage.KEEP, machine=machine):
                 files = [RenderedFile(kind, folder / name, content_type) for kind, name, content_type in _FORMS]
                 keys = await self.derived.store(claim, files)
         return Produced(MachineOutput(summary=content.summary), files=keys)
