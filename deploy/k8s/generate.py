@@ -12,6 +12,7 @@ from radbus_contracts.routes import ROUTES, Route, ServiceName
 
 ROOT = Path(__file__).parents[2]
 PORT = 8080
+_MONITORING = ROOT / "deploy" / "monitoring"
 _NOTE = "# Made by `make manifests`; do not edit.\n"
 # Gateways of the first releases take no more in one rule.
 _MATCHES_OF_A_RULE = 8
@@ -31,6 +32,8 @@ def made() -> dict[Path, str]:
         components / "front" / "nginx.conf": container_configuration(PORT),
         ROOT / "deploy" / "compose" / "nginx.conf": container_configuration(PORT),
         components / "service-pod" / "machines-volume.yaml": _documents([_machines_volume()]),
+        components / "monitoring" / "rules.yaml": _documents(prometheus_rules()),
+        _MONITORING / "dashboards" / "kustomization.yaml": _documents([_dashboards()]),
         ROOT / "triton_models" / "kustomization.yaml": _documents([_config_map("machines", _machine_files())]),
         ROOT / "services" / "router" / "kustomization.yaml": _documents([_config_map("use-cases", _use_case_files())]),
     }
@@ -75,6 +78,26 @@ def _paths(route: Route) -> list[dict[str, str]]:
         return [{"type": "RegularExpression", "value": route.pattern}]
     bare = route.path.rstrip("/") if route.either_slash else route.path
     return [{"type": "Exact", "value": path} for path in ((bare, f"{bare}/") if route.either_slash else (bare,))]
+
+
+def prometheus_rules() -> list[dict[str, Any]]:
+    """Wrap each file of rules for the Prometheus Operator."""
+    return [
+        {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "PrometheusRule",
+            "metadata": {"name": path.stem},
+            "spec": yaml.safe_load(path.read_text()),
+        }
+        for path in sorted((_MONITORING / "rules").glob("*.yaml"))
+    ]
+
+
+def _dashboards() -> dict[str, Any]:
+    names = [path.name for path in sorted((_MONITORING / "dashboards").glob("*.json"))]
+    made = _config_map("dashboards", {name: name for name in names})
+    made["generatorOptions"] = {"labels": {"grafana_dashboard": "1"}}
+    return made
 
 
 def _machine_files() -> dict[str, str]:
