@@ -1,12 +1,14 @@
-"""Writes the documents that are made from the code (`make docs`): asyncapi.json, api/*.json, settings.md."""
+"""Writes the documents that are made from the code (`make docs`): asyncapi.json, api/*, settings.md, metrics.md."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
+from prometheus_client.metrics import MetricWrapperBase
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
@@ -15,15 +17,21 @@ from radbus_cli.local.layout import DEFAULT_BASE_PORT, Layout
 from radbus_cli.target import TargetSettings
 from radbus_contracts.asyncapi import document
 from radbus_ingest import app as ingest
+from radbus_ingest.adapters import metrics as ingest_metrics
 from radbus_ingest.settings import IngestSettings
 from radbus_results import app as results
+from radbus_results.adapters import metrics as results_metrics
 from radbus_results.settings import ResultsSettings
 from radbus_router import app as router
 from radbus_router.settings import RouterSettings
+from radbus_runtime import metrics as runtime_metrics
+from radbus_runtime.retention import metrics as retention_metrics
 from radbus_runtime.service import Service
 from radbus_runtime.settings import ServiceSettings
 from radbus_scheduler import app as scheduler
+from radbus_scheduler.adapters import metrics as scheduler_metrics
 from radbus_scheduler.settings import SchedulerSettings
+from radbus_worker.adapters import metrics as worker_metrics
 from radbus_worker.settings import WorkerSettings
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -38,6 +46,34 @@ _KINDS: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("results", ResultsSettings),
     ("The command `radbus`", TargetSettings),
 )
+# In the order in which a series meets them.
+METRICS: tuple[tuple[str, ModuleType], ...] = (
+    ("Every service", runtime_metrics),
+    ("ingest", ingest_metrics),
+    ("scheduler", scheduler_metrics),
+    ("worker", worker_metrics),
+    ("results", results_metrics),
+    ("results, what retention does", retention_metrics),
+)
+_METRICS_HEAD = """# Metrics
+
+What `/metrics` of each service shows, beside those of the process (`process_*`, `python_*`). Made by `make
+docs` from the code; do not edit. Units are in the names: seconds and bytes; a counter ends in `_total`; a
+histogram has `_bucket`, `_sum` and `_count`.
+
+* Labels have few values: use cases, machines and pools are a site's own files; queues, routes and stages are
+  in the code. No UID, no institution and nothing of a patient is ever a label.
+* What is *of the database* (tasks, slots, ages) every replica says alike: ask for `max by (...)`, never for
+  the sum. Counters and histograms are of one process each: sum their rates.
+* A wait between services is measured by the times in the records, with the database's clock, once, where it
+  ends. So it is right with any number of replicas and after a restart of any of them.
+* A pool of workers is scaled by `max by (pool) (radbus_tasks{state=~"ready|dispatched|running"})` and
+  `max by (pool) (radbus_oldest_ready_task_age_seconds)`: both are 0 where nothing waits, also for a pool without a
+  worker. Ingest is scaled by `sum(radbus_ingest_waiting_bytes)` or `max(radbus_admission_load)`.
+* Triton shows its own (`nv_inference_*`) at its metrics port.
+* What is alerted on is in the [runbook](runbook.md), what is promised in the [objectives](slo.md).
+
+"""
 
 
 def main() -> None:
@@ -46,6 +82,7 @@ def main() -> None:
     for name, api in open_api_documents().items():
         (DOCS / "api" / f"{name}.json").write_text(_json(api))
     (DOCS / "settings.md").write_text(settings_page())
+    (DOCS / "metrics.md").write_text(metrics_page())
 
 
 def open_api_documents() -> dict[str, dict[str, Any]]:
@@ -100,6 +137,25 @@ def settings_page() -> str:
         ]
         lines.append("")
     return "\n".join(lines)
+
+
+def metrics_page() -> str:
+    """Return docs/metrics.md."""
+    lines = [_METRICS_HEAD]
+    for title, module in METRICS:
+        lines += [f"## {title}", "", "| metric | kind | labels | meaning |", "|---|---|---|---|"]
+        for metric in metrics_of(module):
+            family = next(iter(metric.describe()))
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            labels = ", ".join(f"`{label}`" for label in metric._labelnames)  # noqa: SLF001 - nothing else tells them
+            lines.append(f"| `{name}` | {family.type} | {labels} | {family.documentation} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def metrics_of(module: ModuleType) -> Iterator[MetricWrapperBase]:
+    """Give the metrics that a module spells."""
+    return (each for each in vars(module).values() if isinstance(each, MetricWrapperBase))
 
 
 def _own_fields(kind: type[BaseSettings]) -> Iterator[tuple[str, FieldInfo]]:

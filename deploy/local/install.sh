@@ -27,6 +27,8 @@ missing_packages() {
     has_program curl || echo curl
     has_program jq || echo jq
     has_program openssl || echo openssl
+    # promtool, which tests the alerts; no server of it is started.
+    has_program promtool || echo prometheus
     has_program nginx || [[ -x /usr/sbin/nginx ]] || echo nginx
     # For names in reports: most scripts, and Chinese, Japanese and Korean.
     [[ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ]] || echo fonts-dejavu-core
@@ -91,6 +93,9 @@ install_packages() {
     # Nor at the next start of the machine, on port 80.
     if [[ " ${packages[*]} " == *" nginx "* ]] && has_program systemctl; then
         systemctl disable --quiet nginx || true
+    fi
+    if [[ " ${packages[*]} " == *" prometheus "* ]] && has_program systemctl; then
+        systemctl disable --quiet prometheus || true
     fi
 }
 

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 RUNS = 7
 TASKS = 2
 # What a machine and its images cost; all else is the platform's own share.
-NOT_THE_PLATFORM = ("worker.load", "worker.decode", "worker.infer", "worker.render")
+NOT_THE_PLATFORM = ("load", "preprocess", "infer", "render", "report")
 BOUNDARY = b"radbus-bench"
 
 
@@ -74,7 +74,7 @@ def _one(hospital, instances: list[bytes]) -> dict[str, float]:
     def whole() -> dict[str, float] | None:
         found, counts = _spans(hospital.stack.layout.root / "traces", trace_id, sent_at[0])
         # Each process writes its spans when it has time to: both tasks' must be there.
-        return found if counts["worker.store"] == TASKS and counts["consume results.job-completed"] else None
+        return found if counts["keep"] == TASKS and counts["consume results.job-completed"] else None
 
     stages = eventually(whole, timeout_s=20, what="trace with the last stage")
     others = sum(stages.get(name, 0.0) for name in NOT_THE_PLATFORM)

@@ -67,7 +67,7 @@ def commands_of(page: str) -> list[str]:
     return sorted({*re.findall(r"^\$ (radbus .+)$", text, re.MULTILINE), *re.findall(r"`(radbus [a-z][^`]*)`", text)})
 
 
-@pytest.mark.parametrize("line", commands_of("operating.md"))
+@pytest.mark.parametrize("line", sorted({*commands_of("operating.md"), *commands_of("runbook.md")}))
 def test_a_command_in_the_operators_guide_exists_with_its_options(line):
     command, words = get_command(app), shlex.split(line)[1:]
 

@@ -1,4 +1,4 @@
-"""The stages in which a service works on a series: each is a span of its trace and a value of one histogram.
+"""The stages in which a service works on a series: each is a value of one histogram and a span of its trace.
 
 What waits between two services is measured by the times in the records instead, where it ends: see `metrics`.
 """
@@ -31,15 +31,24 @@ class Stage(StrEnum):
 
 @contextmanager
 def stage(name: Stage, *, machine: str = "") -> Iterator[None]:
-    """Measure one stage, also where it fails; `machine` is of the worker's stages only."""
-    started = time.monotonic()
-    try:
-        with tracer.start_as_current_span(
+    """Measure one stage, also where it fails, in a span; `machine` is of the worker's stages only."""
+    with (
+        tracer.start_as_current_span(
             name.value,
             attributes={"radbus.machine": machine} if machine else None,
             record_exception=False,
             set_status_on_exception=False,
-        ):
-            yield
+        ),
+        timed(name, machine=machine),
+    ):
+        yield
+
+
+@contextmanager
+def timed(name: Stage, *, machine: str = "") -> Iterator[None]:
+    """Measure one stage without a span: of what is done for each of a thousand instances, the request's span tells."""
+    started = time.monotonic()
+    try:
+        yield
     finally:
         metrics.stage_seconds.labels(name.value, machine).observe(time.monotonic() - started)

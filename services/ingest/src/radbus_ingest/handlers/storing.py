@@ -7,7 +7,7 @@ from typing import BinaryIO, Protocol
 
 from radbus_contracts.errors import TransientError
 from radbus_dicom.reading import Header, InvalidInstance, Profile, read_header
-from radbus_runtime.stages import Stage, stage
+from radbus_runtime.stages import Stage, timed
 from radbus_storage.errors import StoreRefusedError
 
 from radbus_ingest.adapters.spool import Part, Spool
@@ -55,7 +55,7 @@ class InstanceStorer:
 
     async def store(self, arrival: Arrival, part: Part) -> Outcome:
         """Store one instance; the same bytes again are a success that creates nothing."""
-        with stage(Stage.STORE):
+        with timed(Stage.STORE):
             return await self._outcome(arrival, part)
 
     async def _outcome(self, arrival: Arrival, part: Part) -> Outcome:
