@@ -121,10 +121,11 @@ class Faults:
 
 @contextmanager
 def victims_of(stack: LocalStack, folder: Path) -> Iterator[Mapping[str, Victim]]:
-    """Give every service to be hurt, in the place of the stack's own."""
+    """Give every service to be hurt, in the place of the stack's own; of several replicas, the others go on."""
     with ExitStack() as opened:
         victims = {
-            name: opened.enter_context(victim_of(stack, name, folder=folder, settings=_SETTINGS)) for name in SERVICES
+            name: opened.enter_context(victim_of(stack, stack.replicas_of(name)[0], folder=folder, settings=_SETTINGS))
+            for name in SERVICES
         }
         for victim in victims.values():
             victim.program.start()

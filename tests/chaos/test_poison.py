@@ -110,7 +110,8 @@ def dead(radbus, monkeypatch) -> Callable[..., Any]:
 
 
 def processes(radbus) -> dict[str, int]:
-    return {each.name: each.pid for each in radbus.status() if each.name in SERVICES}
+    own = {program for name in SERVICES for program in radbus.replicas_of(name)}
+    return {each.name: each.pid for each in radbus.status() if each.name in own}
 
 
 async def test_poison_of_every_kind_in_every_queue_is_dead_with_its_reason_and_disturbs_nothing(

@@ -116,7 +116,7 @@ INSTANCES = {
 
 @pytest.fixture(scope="module")
 def ingest_pid(radbus) -> int:
-    return next(program.pid for program in radbus.status() if program.name == "ingest")
+    return next(program.pid for program in radbus.status() if program.name == radbus.replicas_of("ingest")[0])
 
 
 @contextmanager

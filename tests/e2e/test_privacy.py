@@ -277,7 +277,8 @@ def test_nothing_is_left_in_the_folders_of_temporary_files(heard, clinic):
 
 
 def test_no_metric_has_it(heard, clinic):
-    urls = [f"{clinic.stack.url(name)}/metrics" for name in (*SERVICES, "triton_metrics")]
+    programs = [each for name in SERVICES for each in clinic.stack.replicas_of(name)]
+    urls = [f"{clinic.stack.url(name)}/metrics" for name in (*programs, "triton_metrics")]
 
     told = [httpx2.get(url, timeout=20).raise_for_status().text for url in urls]
 

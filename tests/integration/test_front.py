@@ -85,13 +85,13 @@ def serving(app, port: int) -> Iterator[None]:
 
 
 @contextmanager
-def nginx(layout: Layout) -> Iterator[Path]:
+def nginx(layout: Layout, *, replicas: int = 1) -> Iterator[Path]:
     """Run nginx as the local stack does, and give its log."""
     if shutil.which("nginx") is None and not os.environ.get("CI"):
         pytest.skip("nginx is not installed: run `make install`")
     program, log = front(layout), layout.root / "front.log"
     program.folder.mkdir(parents=True)
-    write_front_files(layout)
+    write_front_files(layout, replicas=replicas)
     with log.open("ab") as out:
         running = subprocess.Popen(program.command, cwd=program.folder, stdout=out, stderr=subprocess.STDOUT)
     try:
@@ -316,3 +316,15 @@ def _raw(port: int, method: str, target: str) -> int:
     with socket.create_connection((HOST, port), timeout=20) as connection:
         connection.sendall(f"{method} {target} HTTP/1.1\r\nHost: {MARK}\r\nConnection: close\r\n\r\n".encode())
         return int(connection.makefile("rb").readline().split()[1])
+
+
+def test_what_one_replica_of_two_cannot_take_goes_to_the_other_and_nothing_goes_to_both(tmp_path_factory, base_port):
+    layout, echo = Layout(tmp_path_factory.mktemp("f"), base_port + 800), Echo(ServiceName.INGEST)
+
+    with nginx(layout, replicas=2), serving(echo, layout.port("ingest-1")):
+        url = f"http://{HOST}:{layout.port('front')}/upload"
+        statuses = [httpx2.post(url, content=b"x" * 100_000, timeout=20).status_code for _ in range(10)]
+        nobody = httpx2.get(f"http://{HOST}:{layout.port('front')}/results/1.2.3", timeout=20)
+
+    assert statuses == [200] * 10
+    assert nobody.status_code == 503

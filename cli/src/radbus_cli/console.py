@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 console = Console()
 errors = Console(stderr=True)
+
+
+def log_to_stderr() -> None:
+    """Let what the libraries log pass by what a command prints."""
+    import structlog
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 
 def print_json(value: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +14,7 @@ from radbus_contracts.errors import PermanentError
 from rich.markup import escape
 from rich.table import Table
 
-from radbus_cli.console import Json, console, print_json
+from radbus_cli.console import Json, console, log_to_stderr, print_json
 from radbus_cli.filters import NotSureError, duration_of
 from radbus_cli.target import Target
 
@@ -83,7 +82,7 @@ def purge(  # noqa: PLR0913 - its options
         by=f"{operator()}@{socket.gethostname()}",
         reason=reason,
     )
-    _log_to_stderr()
+    log_to_stderr()
     asyncio.run(_purge(wanted, dry_run=dry_run, yes=yes, as_json=as_json))
 
 
@@ -226,10 +225,3 @@ def _bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == _UNITS[0] else f"{count:.1f} {unit}"
         count /= 1000
     raise AssertionError
-
-
-def _log_to_stderr() -> None:
-    """Keep stdout for what the command itself says."""
-    import structlog
-
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))

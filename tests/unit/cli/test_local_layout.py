@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from radbus_cli.local import LocalStack, StackError
+from radbus_cli.local.front import configuration
 from radbus_cli.local.layout import Layout
 from radbus_cli.local.mongo import mongo
 from radbus_cli.local.programs import Phase, Program
@@ -26,15 +27,39 @@ def stack(base_port: int = 17000, *, workers: int = 2, given: dict[str, str] | N
 
 
 def test_no_two_programs_of_a_stack_share_a_port():
-    programs = stack(workers=8).programs()
+    programs = LocalStack(Path("/srv/radbus"), workers=8, replicas=4, given=EXTERNAL).programs()
 
     ports = [port for program in programs for port in program.ports]
 
     assert len(ports) == len(set(ports))
 
 
+def test_each_of_several_replicas_is_a_program_and_their_services_name_means_all():
+    replicated = LocalStack(Path("/srv/radbus"), replicas=2, given=EXTERNAL)
+
+    names = [program.name for program in replicated.programs()]
+
+    assert names[1:9] == [f"{name}-{n}" for name in ("ingest", "router", "scheduler", "results") for n in (0, 1)]
+    assert replicated.replicas_of("ingest") == ("ingest-0", "ingest-1")
+    assert replicated.replicas_of("ingest-1") == ("ingest-1",)
+    assert replicated.layout.port("ingest-0") == replicated.layout.port("ingest")
+
+
+def test_the_front_knows_every_replica():
+    layout = Layout(Path("/srv/radbus"), 17000)
+
+    written = configuration(layout, replicas=3)
+
+    assert all(f"server 127.0.0.1:{layout.port(f'ingest-{n}')} " in written for n in range(3))
+
+
+def test_more_replicas_than_there_are_ports_for_are_refused():
+    with pytest.raises(StackError, match="4 replicas"):
+        Layout(Path("/srv/radbus"), 17000).port("ingest-4")
+
+
 def test_the_ports_of_two_stacks_a_hundred_apart_are_distinct():
-    names = ("amqp", "epmd", "mongo", "s3", "s3_admin_grpc", "triton_http", "front", "ingest", "worker-0", "worker-31")
+    names = ("amqp", "epmd", "mongo", "s3", "s3_admin_grpc", "triton_http", "front", "ingest", "results-3", "worker-31")
     first, second = Layout(Path("/a"), 17000), Layout(Path("/b"), 17100)
 
     shared = {first.port(name) for name in names} & {second.port(name) for name in names}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from radbus_cli.console import Json, console, print_json
+from radbus_cli.console import Json, console, log_to_stderr, print_json
 from radbus_cli.target import Target
 
 if TYPE_CHECKING:
@@ -163,6 +163,8 @@ async def _with_all(where: str, work: Callable[[Documents, ObjectStore, Vault], 
 @asynccontextmanager
 async def _open_vault(where: str) -> AsyncIterator[Vault]:
     from radbus_cli.backup.vault import vault_of
+
+    log_to_stderr()
 
     vault = vault_of(where, {**Target().stack.environment(), **os.environ})
     try:

@@ -25,8 +25,12 @@ BasePort = Annotated[
 ]
 Workers = Annotated[int, typer.Option(help="How many workers run.", min=0)]
 Replicas = Annotated[
-    int,
-    typer.Option(help="How many of each other service run, such as ingest-0 and ingest-1.", min=1, max=MAX_REPLICAS),
+    int | None,
+    typer.Option(
+        help="How many of each other service run, such as ingest-0 and ingest-1; as now, else 1.",
+        min=1,
+        max=MAX_REPLICAS,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -42,7 +46,7 @@ def up(
     root: Root = None,
     base_port: BasePort = DEFAULT_BASE_PORT,
     workers: Workers = 2,
-    replicas: Replicas = 1,
+    replicas: Replicas = None,
     services: Annotated[
         bool, typer.Option(help="Start radbus's services and the front too, not only the servers.")
     ] = True,
@@ -72,7 +76,7 @@ def status(
     root: Root = None,
     base_port: BasePort = DEFAULT_BASE_PORT,
     workers: Workers = 2,
-    replicas: Replicas = 1,
+    replicas: Replicas = None,
     as_json: Json = False,
 ) -> None:
     """Show what runs and whether it is ready; the exit status is 1 unless everything is."""

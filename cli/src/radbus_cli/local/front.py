@@ -39,10 +39,14 @@ def front(layout: Layout) -> Program:
     )
 
 
-def write_front_files(layout: Layout, *, replicas: int = 1) -> None:
-    """Write nginx's configuration and make the folders that it wants."""
+def write_front_files(layout: Layout, *, replicas: int = 1) -> bool:
+    """Write nginx's configuration and make the folders that it wants; say whether it is another than before."""
     (layout.folder("front") / "temporary").mkdir(parents=True, exist_ok=True)
-    _configuration_file(layout).write_text(configuration(layout, replicas=replicas))
+    file, text = _configuration_file(layout), configuration(layout, replicas=replicas)
+    if file.exists() and file.read_text() == text:
+        return False
+    file.write_text(text)
+    return True
 
 
 def configuration(layout: Layout, *, replicas: int = 1) -> str:

@@ -46,7 +46,7 @@ class LocalStack:
         base_port: int = DEFAULT_BASE_PORT,
         *,
         workers: int = 2,
-        replicas: int = 1,
+        replicas: int | None = None,
         machines_dir: Path | None = None,
         given: Mapping[str, str] | None = None,
     ) -> None:
@@ -56,15 +56,15 @@ class LocalStack:
             root: The folder for all data, logs and sockets.
             base_port: The first of the hundred ports that the stack may use.
             workers: How many workers run.
-            replicas: How many of each other service run; of more than one the programs are `ingest-0`, `ingest-1`
-                and so on, and `start`, `stop`, `kill` of `ingest` mean all of them.
+            replicas: How many of each other service run, by default as many as do now, or one. Of more than one the
+                programs are `ingest-0`, `ingest-1` and so on, and `start`, `stop`, `kill` of `ingest` mean all of them.
             machines_dir: Triton's model repository; by default the repository's own.
             given: Settings that replace the stack's own, by default the environment: a server whose URL is in it
                 (such as `RADBUS_AMQP_URL`) is used and not started.
         """
         self.layout = Layout(root.absolute(), base_port)
         self._workers = workers
-        self._replicas = replicas
+        self._wanted_replicas = replicas
         self._given = dict(os.environ if given is None else given)
         if machines_dir is not None:
             self._given["RADBUS_MACHINES_DIR"] = str(machines_dir.absolute())
@@ -80,12 +80,12 @@ class LocalStack:
 
     def replicas_of(self, service: str) -> tuple[str, ...]:
         """Name the programs that are meant by the name of a service; any other name means itself."""
-        return replica_names(service, self._replicas) if service in SINGLE_SERVICES else (service,)
+        return replica_names(service, self._replicas()) if service in SINGLE_SERVICES else (service,)
 
     def programs(self, *, workers: int | None = None, replicas: int | None = None) -> tuple[Program, ...]:
         """Give everything that this stack runs, in the order in which it starts."""
         count = self._workers if workers is None else workers
-        of_each = self._replicas if replicas is None else replicas
+        of_each = self._replicas() if replicas is None else replicas
         layout, environment = self.layout, self.environment()
         external = external_servers(self._given)
         found: list[Program] = []
@@ -226,8 +226,10 @@ class LocalStack:
             rabbitmq.write_rabbitmq_files(self.layout)
         if "triton" in names:
             triton.write_triton_files(self.layout)
-        front.write_front_files(self.layout, replicas=self._replicas)
+        is_new = front.write_front_files(self.layout, replicas=self._replicas())
         if self._supervisor.is_running():
+            if is_new and not self._state_of("front").is_stopped:
+                self._supervisor.stop(["front"])  # it is started with what it is to know
             self._supervisor.adopt(programs)
             return
         self._clear_the_dead()
@@ -255,17 +257,16 @@ class LocalStack:
         return ProgramNotReadyError(f"{program.name} {what}. Its log, {self.layout.log(program.name)}, ends:\n{end}")
 
     def _describe(self, states: Mapping[str, ProgramState]) -> tuple[Program, ...]:
-        if not states:
-            return self._described(workers=None, replicas=None)
         workers = sum(name.startswith("worker-") for name in states)
-        replicas = sum(name.startswith(f"{SINGLE_SERVICES[0]}-") for name in states)
-        return self._described(workers=workers, replicas=max(1, replicas))
-
-    def _described(self, *, workers: int | None, replicas: int | None) -> tuple[Program, ...]:
         try:
-            return self.programs(workers=workers, replicas=replicas)
+            return self.programs(workers=workers, replicas=_replicas_in(states)) if states else self.programs()
         except StackError:  # a server's program is gone since it was started
             return ()
+
+    def _replicas(self) -> int:
+        if self._wanted_replicas is not None:
+            return self._wanted_replicas
+        return _replicas_in(self._supervisor.states()) if self._supervisor.is_running() else 1
 
     def _state_of(self, name: str) -> ProgramState:
         state = self._supervisor.states().get(name)
@@ -277,3 +278,7 @@ class LocalStack:
         end_processes(self.layout.root)
         self.layout.socket.unlink(missing_ok=True)
         triton.remove_shared_memory(self.layout)
+
+
+def _replicas_in(states: Iterable[str]) -> int:
+    return max(1, sum(name.startswith(f"{SINGLE_SERVICES[0]}-") for name in states))
