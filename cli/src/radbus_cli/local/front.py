@@ -51,9 +51,7 @@ def write_front_files(layout: Layout, *, replicas: int = 1) -> bool:
 
 def configuration(layout: Layout, *, replicas: int = 1) -> str:
     """Write nginx's configuration from the route table, for one machine."""
-    servers = {
-        name: [f"{HOST}:{layout.port(each)}" for each in replica_names(name, replicas)] for name in ServiceName
-    }
+    servers = {name: [f"{HOST}:{layout.port(each)}" for each in replica_names(name, replicas)] for name in ServiceName}
     return _written(
         servers, host=HOST, port=layout.port("front"), processes="master_process off;", client="$remote_addr"
     )
