@@ -1,4 +1,4 @@
-"""Writes the manifests that are made from the code (`make manifests`): routes, and the lists of machines and use cases."""
+"""Writes the manifests that are made from the code (`make manifests`): routes, rules, machines and use cases."""
 
 from __future__ import annotations
 

@@ -54,9 +54,8 @@ def main() -> None:
     for each in stack.status():
         if each.pid:
             needs[each.name].cpu_s = _cpu_s(each.pid) - before[each.name]
-    print(
-        f"{given.series} series in {took_s:.0f} s\n\n| program | idle MiB | most MiB | CPU s a series |\n|---|---|---|---|"
-    )
+    print(f"{given.series} series in {took_s:.0f} s\n")
+    print("| program | idle MiB | most MiB | CPU s a series |\n|---|---|---|---|")
     for name, need in needs.items():
         print(f"| {name} | {need.idle_mib:.0f} | {need.most_mib:.0f} | {need.cpu_s / given.series:.2f} |")
 
