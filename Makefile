@@ -12,9 +12,9 @@ endif
 VENV := .venv/bin
 PYTEST := $(VENV)/pytest
 PYTHON_FOLDERS := libs services cli tests examples triton_models deploy docs
-TYPED := $(wildcard libs/*/src services/*/src) cli/src deploy/local docs examples
+TYPED := $(wildcard libs/*/src services/*/src) cli/src deploy/local deploy/k8s docs examples
 
-.PHONY: help install demo up down test lint types imports unit fuzz contract integration e2e chaos whole bench bench-load bench-cost docs lock soak guards
+.PHONY: help install demo up down test lint types imports unit fuzz contract integration e2e chaos whole bench bench-load bench-cost docs lock soak guards manifests k8s-check k8s-live
 
 help: ## show this
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -31,7 +31,7 @@ up: install ## start the local stack
 down: install ## stop the local stack
 	$(VENV)/radbus down
 
-test: lint types imports unit integration whole ## everything but bench
+test: lint types imports unit k8s-check integration whole ## everything but bench
 
 lint: install imports ## style and import rules
 	$(VENV)/ruff check $(PYTHON_FOLDERS)
@@ -81,6 +81,15 @@ bench-load: install ## more than can be taken: what gives first
 bench-cost: install ## what a study costs, for `radbus sizing --costs bench-cost.json`
 	$(PYTEST) tests/bench/test_cost_of_a_study.py -s
 
+k8s-check: install ## images, compose and manifests, without a cluster
+	$(PYTEST) tests/deploy
+
+k8s-live: install ## the local overlay on the cluster that KUBECONFIG names, and a study through it
+	deploy/k8s/live.sh
+
+manifests: install ## write the manifests that are made from the code
+	$(VENV)/python deploy/k8s/generate.py
+
 docs: install ## write the pages that are made from the code
 	$(VENV)/python docs/generate.py
 	$(VENV)/python deploy/monitoring/make_dashboards.py
@@ -90,3 +99,6 @@ lock: install ## choose the newest allowed versions and pin them
 	$(VENV)/uv export --frozen --all-packages --all-groups --no-emit-workspace --no-header -q -o requirements.lock
 	$(VENV)/uv pip compile deploy/local/triton-requirements.in --upgrade --no-deps --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate -q -o deploy/local/triton-requirements.lock
+	for list in deploy/images/build deploy/k8s/check; do \
+		$(VENV)/uv pip compile $$list-requirements.in --upgrade --universal --python-version 3.11 \
+			--generate-hashes --no-header --no-annotate -q -o $$list-requirements.lock; done

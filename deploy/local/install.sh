@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs all that radbus needs on one machine: programs by apt where one is root, Python packages in .venv and,
-# for Triton, in .local/triton-venv. Quick when there is nothing to do. Starts and stops nothing.
+# Installs all that radbus needs on one machine: programs by apt where one is root, Python packages in .venv, for Triton in
+# .local/triton-venv, and for `make k8s-check` in .local/k8s-venv. Quick when there is nothing to do. Starts and stops nothing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -104,6 +104,7 @@ fingerprint() {
     {
         echo "$PWD" "$uv_version"
         sha256sum deploy/local/install.sh requirements.lock deploy/local/triton-requirements.lock \
+            deploy/k8s/check-requirements.lock \
             libs/*/pyproject.toml services/*/pyproject.toml cli/pyproject.toml
     } | sha256sum
 }
@@ -130,6 +131,12 @@ install_triton() {
         -r deploy/local/triton-requirements.lock
 }
 
+install_k8s_tools() {
+    make_environment .local/k8s-venv
+    VIRTUAL_ENV="$PWD/.local/k8s-venv" .venv/bin/uv pip install -q --no-deps --require-hashes \
+        -r deploy/k8s/check-requirements.lock
+}
+
 mkdir -p .local
 exec 9>.local/install.lock
 flock 9
@@ -139,7 +146,7 @@ missing="$(missing_packages)"
 [[ -z $missing ]] || install_packages $missing
 ! newer_rabbitmq_wanted || deploy/local/install_rabbitmq.sh "$PWD/.local/rabbitmq-$RADBUS_RABBITMQ"
 
-if [[ -x .venv/bin/radbus && (-x .local/triton-venv/bin/python || -n ${RADBUS_TRITON_URL:-}) ]] &&
+if [[ -x .venv/bin/radbus && -x .local/k8s-venv/bin/kubectl && (-x .local/triton-venv/bin/python || -n ${RADBUS_TRITON_URL:-}) ]] &&
     [[ -f $stamp && "$(<"$stamp")" == "$(fingerprint)" ]]; then
     exit 0
 fi
@@ -147,4 +154,5 @@ rm -f "$stamp"
 say "installing the Python packages"
 install_radbus
 [[ -n ${RADBUS_TRITON_URL:-} ]] || install_triton
+install_k8s_tools
 fingerprint >"$stamp"

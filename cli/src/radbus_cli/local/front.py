@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from string import Template
@@ -50,13 +50,39 @@ def write_front_files(layout: Layout, *, replicas: int = 1) -> bool:
 
 
 def configuration(layout: Layout, *, replicas: int = 1) -> str:
-    """Write nginx's configuration from the route table."""
+    """Write nginx's configuration from the route table, for one machine."""
+    servers = {name: [f"{HOST}:{layout.port(each)}" for each in replica_names(name, replicas)] for name in ServiceName}
+    return _written(
+        servers, host=HOST, port=layout.port("front"), processes="master_process off;", client="$remote_addr"
+    )
+
+
+def container_configuration(port: int) -> str:
+    """Write it for a container beside the services' containers, which are known by their names.
+
+    What stands before it there, and ends TLS, is believed in what it says of the client.
+    """
+    servers = {name: [f"{name}:{port}"] for name in ServiceName}
+    return _written(
+        servers,
+        host="0.0.0.0",  # noqa: S104 - of a container
+        port=port,
+        processes="worker_processes 1;",
+        client="$proxy_add_x_forwarded_for",
+    )
+
+
+def _written(servers: Mapping[ServiceName, Sequence[str]], *, host: str, port: int, processes: str, client: str) -> str:
     template = _Template(Path(__file__).with_name("front.conf").read_text())
+    believed = client != "$remote_addr"
     return template.substitute(
-        host=HOST,
-        port=layout.port("front"),
+        host=host,
+        port=port,
+        processes=processes,
+        client=client,
+        scheme="$radbus_forwarded_scheme" if believed else "$scheme",
         maps=_maps(),
-        upstreams=_upstreams(layout, replicas),
+        upstreams=_upstreams(servers),
         no_such_path=refusals.refusal(refusals.NO_SUCH_PATH),
         no_such_method=refusals.refusal(refusals.NO_SUCH_METHOD),
         malformed=refusals.refusal(refusals.MALFORMED),
@@ -97,16 +123,13 @@ def _map(of: str, to: str, pairs: Mapping[str, str]) -> str:
     return _block(f"map {of} {to}", ['        default "";', *lines])
 
 
-def _upstreams(layout: Layout, replicas: int) -> str:
+def _upstreams(servers: Mapping[ServiceName, Sequence[str]]) -> str:
     return "".join(
         _block(
             f"upstream {name}",
-            [
-                *(f"        server {HOST}:{layout.port(each)} max_fails=0;" for each in replica_names(name, replicas)),
-                f"        {_KEEPALIVE}",
-            ],
+            [*(f"        server {server} max_fails=0;" for server in of_it), f"        {_KEEPALIVE}"],
         )
-        for name in ServiceName
+        for name, of_it in servers.items()
     )
 
 

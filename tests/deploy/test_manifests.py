@@ -1,0 +1,154 @@
+"""The rendered manifests: of the forms that Kubernetes and the custom resources have, and as policies want them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+import yaml
+
+from .conftest import OVERLAYS, ROOT, containers, pods, rendered, rendered_text, tool
+
+SCHEMAS = yaml.safe_load((ROOT / "deploy" / "k8s" / "schemas.yaml").read_text())
+SKIP = re.compile(r"^checkov\.io/skip\d+$")
+
+
+def key(manifest):
+    return f"{manifest['apiVersion']}/{manifest['kind']}"
+
+
+def test_every_built_in_object_holds_against_the_newest_kubernetes(overlay, manifests, tmp_path):
+    built_in = [each for each in manifests if key(each) not in SCHEMAS]
+    file = tmp_path / f"{overlay}.yaml"
+    file.write_text(yaml.safe_dump_all(built_in))
+
+    done = tool("kubernetes-validate", "--strict", "--quiet", "--no-warn", "-k", "1.37.0", str(file))
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_custom_resource_holds_against_its_schema(manifests):
+    custom = [
+        each
+        for each in manifests
+        if "." in each["apiVersion"] and not each["apiVersion"].split("/")[0].endswith(".k8s.io")
+    ]
+    custom += [each for each in manifests if each["apiVersion"].startswith("gateway.")]
+
+    faults = [
+        f"{key(each)} {each['metadata']['name']}: {error.message} at {error.instance_path}"
+        for each in custom
+        for error in jsonschema_rs.validator_for(SCHEMAS[key(each)]).iter_errors(each)
+    ]
+
+    assert not faults
+
+
+def test_each_schema_is_of_a_resource_that_is_used():
+    used = {key(each) for overlay in OVERLAYS for each in rendered(overlay)}
+
+    assert set(SCHEMAS) - {"definitions"} <= used
+
+
+def test_every_component_is_in_an_overlay():
+    there = {path.parent.name for path in (ROOT / "deploy" / "k8s" / "components").glob("*/kustomization.yaml")}
+    taken = {
+        name
+        for path in (ROOT / "deploy" / "k8s").glob("*/*/kustomization.yaml")
+        for name in re.findall(r"^ +- \.\./(?:\.\./components/)?([\w-]+)$", path.read_text(), re.M)
+    }
+
+    assert there == taken & there | {"service-pod"}
+
+
+def test_no_policy_of_checkov_is_broken_and_no_exception_is_without_a_reason(tmp_path):
+    for overlay in OVERLAYS:
+        (tmp_path / f"{overlay}.yaml").write_text(rendered_text(overlay))
+
+    done = tool(
+        "checkov",
+        "-d",
+        str(tmp_path),
+        "--framework",
+        "kubernetes",
+        "--compact",
+        "--quiet",
+        "--skip-download",
+        "-o",
+        "json",
+    )
+
+    found = json.loads(done.stdout)
+    assert found["summary"]["resource_count"] > 100
+    assert found["summary"]["parsing_errors"] == 0
+    assert not [
+        f"{each['check_id']} {each['resource']}: {each['check_name']}" for each in found["results"]["failed_checks"]
+    ]
+
+
+def test_every_exception_has_its_reason_in_the_manifest(manifests):
+    exceptions = [
+        (each["metadata"]["name"], text)
+        for each in manifests
+        for name, text in each["metadata"].get("annotations", {}).items()
+        if SKIP.match(name)
+    ]
+
+    assert exceptions
+    assert all(re.fullmatch(r"CKV_\w+=\S.{20,}", text) for _, text in exceptions), exceptions
+
+
+def test_nothing_runs_as_root_nor_with_a_token_of_the_cluster(manifests):
+    for manifest in manifests:
+        for pod in pods(manifest):
+            spec = pod["spec"]
+            assert spec["automountServiceAccountToken"] is False
+            assert spec["securityContext"]["runAsNonRoot"] is True
+            assert spec["securityContext"]["runAsUser"] > 0
+            assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in containers(manifest):
+            own = container["securityContext"]
+            assert own["allowPrivilegeEscalation"] is False, container["name"]
+            assert own["capabilities"]["drop"] == ["ALL"], container["name"]
+            assert {"cpu", "memory"} <= set(container["resources"]["requests"]), container["name"]
+            assert "memory" in container["resources"]["limits"], container["name"]
+
+
+def test_nobody_is_given_rights_on_the_cluster(of_kind):
+    assert not of_kind("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
+
+
+def test_everything_is_denied_that_no_policy_allows(of_kind):
+    deny = next(each for each in of_kind("NetworkPolicy") if each["metadata"]["name"] == "default-deny")
+
+    assert deny["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_nothing_secret_is_in_the_manifests_of_a_site():
+    for overlay in ("staging", "production"):
+        assert not [each for each in rendered(overlay) if each["kind"] == "Secret"]
+
+
+def test_the_made_manifests_are_as_the_code_makes_them():
+    namespace: dict[str, object] = {"__file__": str(ROOT / "deploy/k8s/generate.py"), "__name__": "generate"}
+    exec(compile(Path(ROOT / "deploy/k8s/generate.py").read_text(), "generate.py", "exec"), namespace)
+
+    for path, text in namespace["made"]().items():
+        assert path.read_text() == text, f"{path.relative_to(ROOT)}: run `make manifests`"
+
+
+@pytest.mark.parametrize("name", ["ingest", "router", "scheduler", "worker", "results"])
+def test_a_service_has_a_disruption_budget_and_is_spread(name):
+    production = rendered("production")
+    deployment = next(each for each in production if each["kind"] == "Deployment" and each["metadata"]["name"] == name)
+    spec = deployment["spec"]["template"]["spec"]
+    selector = deployment["spec"]["selector"]["matchLabels"]
+
+    budgets = [each["spec"] for each in production if each["kind"] == "PodDisruptionBudget"]
+    assert {"maxUnavailable": 1, "selector": {"matchLabels": selector}} in budgets
+    assert spec["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"] == selector
+    assert spec["affinity"]["podAntiAffinity"]
+    assert deployment["spec"].get("replicas", 2) >= 2
