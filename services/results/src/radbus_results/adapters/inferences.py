@@ -145,7 +145,8 @@ def _document(inference: Inference, message: Outgoing) -> Document:
 def _inference(found: Mapping[str, Any]) -> Inference:
     # What was recorded before there was a field has it not: those that came later have a default.
     values = {each.name: found[each.name] for each in fields(Inference) if each.name in found}
-    values |= {name: tuple(values[name]) for name in ("series_instance_uids", "measurements", "findings", "limits")}
+    lists = ("series_instance_uids", "measurements", "findings", "limits", "comparisons")
+    values |= {name: tuple(values.get(name, ())) for name in lists}
     values["files"] = {kind: tuple(keys) for kind, keys in values["files"].items()}
     values["model"] = Model(**values["model"])
     values["models"] = tuple(Model(**each) for each in values["models"])

@@ -66,6 +66,7 @@ class Routing:
             priority=decision.priority,
             tasks=tuple(_spec(task, decision) for task in use_case.tasks),
             critical_when=use_case.triage.critical.expression if use_case.triage.critical else None,
+            compare=use_case.compare.spec if use_case.compare else None,
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from radbus_contracts.facts import Priority, Scope
+from radbus_contracts.facts import CompareSpec, Priority, Scope
 
 
 class TaskState(StrEnum):
@@ -82,6 +82,7 @@ class Job:
     reason: str | None = None
     traceparent: str | None = None
     archive: str | None = None
+    compare: CompareSpec | None = None
     retries: int = 0
 
     def task(self, task_id: str) -> Task | None:

@@ -44,6 +44,7 @@ def plan(
         finish_by=now + timedelta(seconds=deadline_s),
         traceparent=traceparent,
         archive=asked.archive,
+        compare=asked.compare,
     )
     reason = fault_of(asked.tasks, machines)
     return job if reason is None else _refused(job, reason, now)

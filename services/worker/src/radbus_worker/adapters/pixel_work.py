@@ -9,6 +9,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 from radbus_dicom.decoding import decode_into
 from radbus_dicom.derived.archives import make_npz
+from radbus_dicom.derived.comparison import Comparison
 from radbus_dicom.derived.encapsulated_pdf import make_encapsulated_pdf
 from radbus_dicom.derived.fhir import make_fhir_bundle
 from radbus_dicom.derived.hl7 import make_oru_r01
@@ -83,7 +84,11 @@ def write_segmentation(labels: SharedLabels, origin: Origin, target: Path) -> bo
 
 
 def write_measurement_report(
-    output: MachineOutput, labels: Sequence[SharedLabels], origin: Origin, target: Path
+    output: MachineOutput,
+    labels: Sequence[SharedLabels],
+    origin: Origin,
+    comparison: Comparison | None,
+    target: Path,
 ) -> bool:
     """Write the SR of an output, whose label maps come as `labels`; False when it has nothing to say."""
     headers = _headers(origin)
@@ -99,6 +104,7 @@ def write_measurement_report(
         frames=origin.volume.frames,
         segmentations=references,
         provenance=origin.provenance,
+        comparison=comparison,
     )
     if ds is None:
         return False

@@ -14,6 +14,7 @@ import numpy as np
 import structlog
 from radbus_contracts.errors import TransientError
 from radbus_dicom.derived.archives import output_json
+from radbus_dicom.derived.comparison import Comparison
 from radbus_dicom.derived.key_slices import BRAIN_WINDOW, LUNG_WINDOW, Window
 from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import Provenance
@@ -66,6 +67,7 @@ class Wanted:
     folder: Path
     provenance: Provenance
     model_id: str
+    comparison: Comparison | None = None
 
 
 def series_kinds(loaded: LoadedVolume, output: MachineOutput) -> frozenset[str]:
@@ -118,7 +120,8 @@ class Renderer:
             work = (each.draw if wanted.kinds <= ARCHIVE_KINDS else _drawn_or(each, left_out) for each in drawings)
             files = await all_of(work, at_a_time=2 * self.pool.processes)
         remarks = tuple(f"The {_TITLES[kind]} could not be made and were left out." for kind in sorted(left_out))
-        content = output_json(output, provenance=wanted.provenance, remarks=(*loaded.volume.remarks, *remarks))
+        told = (*loaded.volume.remarks, *remarks)
+        content = output_json(output, provenance=wanted.provenance, remarks=told, comparison=wanted.comparison)
         json_file = RenderedFile("json", wanted.folder / "output.json", "application/json")
         await asyncio.to_thread(json_file.path.write_bytes, content)
         return Rendered([file for of_one in files for file in of_one] + [json_file], remarks)
@@ -148,7 +151,11 @@ class Renderer:
                 yield self._one("seg", folder / f"seg-{name}.dcm", write)
         if "sr" in wanted.kinds:
             said = replace(output, label_maps=())  # their arrays are shared, not sent
-            yield self._one("sr", folder / "sr.dcm", partial(pixel_work.write_measurement_report, said, labels, origin))
+            yield self._one(
+                "sr",
+                folder / "sr.dcm",
+                partial(pixel_work.write_measurement_report, said, labels, origin, wanted.comparison),
+            )
         if "gsps" in wanted.kinds and output.usable:
             yield self._one("gsps", folder / "gsps.dcm", partial(pixel_work.write_presentation_state, *seen))
         if "sc" in wanted.kinds and output.usable:
