@@ -166,19 +166,22 @@ class _Writer:
             yield self._of_images("findings", "Findings", findings=output.findings)
 
     def compared(self, comparison: Comparison) -> Iterator[hd.sr.MeasurementsAndQualitativeEvaluations]:
-        """Give each earlier value at its own time point (TID 1502), and the change as a derived value of now."""
+        """Give each earlier value at its own time point (TID 1502), and the change by a concept of its own.
+
+        Under the measurement's own concept a viewer that shows concept and value alone would show a change as a volume.
+        """
         if comparison.previous is None:
             return
         before = comparison.previous
         offset = hd.sr.LongitudinalTemporalOffsetFromEvent(-before.days_between, _DAY, _CURRENT_STUDY)
-        then = hd.sr.TimePointContext(before.day, time_point_order=1, temporal_offset_from_event=offset)
+        then = hd.sr.TimePointContext(before.day, temporal_offset_from_event=offset)
         for index, change in enumerate(comparison.changes, start=1):
             title = one_line(change.title)
             previous = hd.sr.Measurement(coded(change.concept), change.previous, unit(change.unit))
             yield self._of_time(f"previous/{index}", f"{title}, {before.day}", [previous], then)
-            changed = [hd.sr.Measurement(coded(change.concept), change.absolute, unit(change.unit), derivation=_CHANGE)]
+            changed = [hd.sr.Measurement(_CHANGE, change.absolute, unit(change.unit))]
             if change.percent is not None:
-                changed.append(hd.sr.Measurement(coded(change.concept), change.percent, unit("%"), derivation=_CHANGE))
+                changed.append(hd.sr.Measurement(_CHANGE, change.percent, unit("%")))
             yield self._of_time(f"change/{index}", f"{title}, change since {before.day}", changed, None)
 
     def _of_time(

@@ -155,7 +155,7 @@ class _Page:
         if not content.measurements:
             return []
         dates = dict.fromkeys(each.previous.day for each in content.comparisons if each.previous and each.changes)
-        compared = [f"On {', '.join(dates)}", "Change"] if dates else []
+        compared = [", ".join(dates), "Change"] if dates else []
         head = [self._text(name, 9, bold=True) for name in ("Measurement", "Value", *compared, "Definition")]
         rows = [self._row(each, content.comparisons, compared=bool(dates)) for each in content.measurements]
         widths = [share * _WIDTH for share in ((0.24, 0.12, 0.12, 0.18, 0.34) if dates else (0.32, 0.16, 0.52))]

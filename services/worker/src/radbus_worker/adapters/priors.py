@@ -65,9 +65,7 @@ class Priors:
     async def _chosen(self, claim: Claim, current: Current) -> tuple[Document | None, str]:
         """Return the record of the chosen result, or why there is none; the first choice stands."""
         chosen = await self._choice(claim, current)
-        none = isinstance(chosen, str)
-        first = {"inference_id": None, "reason": chosen} if none else {"inference_id": chosen.inference_id}
-        prior = await self.leases.first_prior(claim, first)
+        prior = await self.leases.first_prior(claim, _noted(chosen))
         inference_id = prior["inference_id"]
         if inference_id is None:
             return None, prior["reason"]
@@ -100,6 +98,12 @@ class Priors:
         firsts = [record_id(institution, each["series_instance_uids"][0]) for each in found]
         headers = await self.series.headers(firsts)
         return [_candidate(each, headers.get(first, {})) for each, first in zip(found, firsts, strict=True)]
+
+
+def _noted(chosen: Candidate | str) -> Document:
+    if isinstance(chosen, str):
+        return {"inference_id": None, "reason": chosen}
+    return {"inference_id": chosen.inference_id}
 
 
 def _candidate(found: Mapping[str, Any], elements: Mapping[str, Any]) -> Candidate:
