@@ -12,6 +12,7 @@ from functools import partial
 from radbus_contracts.errors import TransientError
 from radbus_contracts.orders import RunTaskV1
 from radbus_contracts.topology import pool_queue
+from radbus_dicom.derived.segmentation import Encoding
 from radbus_dicom.zips import ZipLimits
 from radbus_machines.manifest import Runner, load_manifests
 from radbus_machines.triton import TritonClient
@@ -139,7 +140,7 @@ def _stations(
         StoredChannels(series),
         UploadedChannels(stores.objects, cpus, settings.archive_limit_bytes, limits),
         VolumeLoader(cpus, settings.volume_limit_bytes),
-        Renderer(cpus),
+        Renderer(cpus, _encodings(settings)),
         Priors(documents[records.INFERENCES], series, leases, _patient_keys(settings)),
         derived,
         labour.threads,
@@ -153,6 +154,10 @@ def _stations(
             stations[name] = Station(manifest, report)
     on_triton = (each.manifest for each in machines.values() if each.manifest.runner is Runner.TRITON)
     return stations, sorted({triton_model_name(manifest) for manifest in on_triton})
+
+
+def _encodings(settings: WorkerSettings) -> tuple[Encoding, ...]:
+    return (Encoding.BINARY, Encoding.LABELMAP) if settings.seg_labelmap else (Encoding.BINARY,)
 
 
 def _patient_keys(settings: WorkerSettings) -> PatientKeys | None:

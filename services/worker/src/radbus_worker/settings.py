@@ -51,6 +51,11 @@ class WorkerSettings(ServiceSettings):
     triton_shared_memory: SharedMemoryUse = Field(
         default=SharedMemoryUse.AUTO, description="Large tensors through shared memory: auto (on loopback), on, off."
     )
+    seg_labelmap: bool = Field(
+        default=False,
+        description="Make each SEG also as a Label Map Segmentation (kind seg_labelmap), which older viewers do not "
+        "read.",
+    )
     patient_key: SecretStr | None = Field(
         default=None,
         min_length=16,

@@ -17,12 +17,15 @@ from radbus_storage.errors import AlreadyThereError
 from radbus_results.domain.inference import Inference, Model
 
 _NEWEST_FIRST = (("completed_at", -1), ("_id", -1))
+_URGENT_FIRST = (("triage", 1), ("completed_at", 1), ("_id", 1))  # by their names critical is before routine
 INFERENCE_INDEXES = (
     Index((("institution", 1), *_NEWEST_FIRST)),
     Index((("institution", 1), ("study_instance_uid", 1), *_NEWEST_FIRST)),
     Index((("institution", 1), ("series_instance_uids", 1), *_NEWEST_FIRST)),
     Index((("institution", 1), ("use_case", 1), ("subject_uid", 1), ("revision", 1))),
     Index((("institution", 1), ("patient_key", 1), ("model.id", 1), *_NEWEST_FIRST)),
+    # For worklists, which have nothing that was overtaken or erased.
+    Index((("institution", 1), ("superseded_by", 1), ("erased_at", 1), *_URGENT_FIRST)),
     OUTBOX_INDEX,
 )
 
@@ -44,6 +47,15 @@ class Search:
     model_ids: tuple[str, ...] = ()  # that the reader may see; empty is any
     current_only: bool = False
     kept_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistPlace:
+    """Where a page of a worklist ended."""
+
+    triage: TriageStatus
+    at: datetime
+    id: str
 
 
 class Inferences:
@@ -102,6 +114,26 @@ class Inferences:
             where["$or"] = [{"completed_at": {"$lt": after.at}}, same_time]
         found = await self.collection.find(where, limit=limit, sort=_NEWEST_FIRST, only={"outbox": 0})
         return [_inference(each) for each in found]
+
+    async def worklist(
+        self, institution: str, search: Search, *, limit: int, after: WorklistPlace | None = None
+    ) -> list[Inference]:
+        """Read a page of what stands, critical first and of each the longest waiting first."""
+        # Both by equality, so that the index gives the order; what has no `erased_at` is found by null too.
+        where: Document = {"institution": institution, "superseded_by": None, "erased_at": None, **_filter(search)}
+        if after is not None:
+            where["$or"] = _later(after)
+        found = await self.collection.find(where, limit=limit, sort=_URGENT_FIRST, only={"outbox": 0})
+        return [_inference(each) for each in found]
+
+
+def _later(place: WorklistPlace) -> list[Document]:
+    at, triage = place.at, place.triage.value
+    return [
+        {"triage": triage, "completed_at": at, "_id": {"$gt": place.id}},
+        {"triage": triage, "completed_at": {"$gt": at}},
+        {"triage": {"$gt": triage}},
+    ]
 
 
 def _beside(inference: Inference, comparison: str) -> list[Document]:

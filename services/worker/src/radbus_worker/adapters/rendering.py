@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from radbus_dicom.derived.comparison import Comparison
 from radbus_dicom.derived.key_slices import BRAIN_WINDOW, LUNG_WINDOW, Window
 from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import Provenance
+from radbus_dicom.derived.segmentation import Encoding
 from radbus_dicom.errors import OutputNotValid, SeriesNotUsable
 from radbus_dicom.geometry import PROJECTION_MODALITIES
 from radbus_machines.shared_blocks import make_block
@@ -38,6 +40,7 @@ ARCHIVE_KINDS = frozenset({"rtstruct"})
 
 _TITLES = {
     "seg": "segmentation objects",
+    "seg_labelmap": "label map segmentation objects",
     "sr": "measurement reports",
     "gsps": "presentation states",
     "sc": "secondary captures",
@@ -99,6 +102,7 @@ class Renderer:
     """Makes the files of every machine, so that every machine gets them all."""
 
     pool: CpuPool
+    encodings: tuple[Encoding, ...] = (Encoding.BINARY,)
 
     async def render(self, loaded: LoadedVolume, output: MachineOutput, wanted: Wanted) -> Rendered:
         """Write the wanted files of an output, and its JSON.
@@ -146,9 +150,9 @@ class Renderer:
         origin = pixel_work.Origin(tuple(loaded.plan.slots_by_path()), loaded.shared, wanted.provenance)
         folder, seen = wanted.folder, (labels, output.key_frames, _window(output, loaded), origin)
         if "seg" in wanted.kinds:
-            for each, name in zip(labels, _names(labels), strict=True):
-                write = partial(pixel_work.write_segmentation, each, origin)
-                yield self._one("seg", folder / f"seg-{name}.dcm", write)
+            for encoding, (each, name) in product(self.encodings, zip(labels, _names(labels), strict=True)):
+                write = partial(pixel_work.write_segmentation, each, origin, encoding)
+                yield self._one(encoding.value, folder / f"{encoding.value.replace('_', '-')}-{name}.dcm", write)
         if "sr" in wanted.kinds:
             said = replace(output, label_maps=())  # their arrays are shared, not sent
             yield self._one(
