@@ -87,15 +87,15 @@ async def test_a_page_deep_in_a_long_worklist_is_read_from_its_index(environment
         seen = Seen(inner)
 
         await Inferences(seen).worklist(world.institution, Search(since=start), limit=11, after=place)
-        plan = await seen.explained()
+        plans = await seen.explained()
     finally:
         await client["radbus-results"].drop_collection("worklist-of-many")
         client.close()
 
-    assert plan["nReturned"] == 11
-    assert plan["totalDocsExamined"] <= 2 * 11
-    assert plan["totalKeysExamined"] <= 5 * 11
-    assert "SORT'" not in str(plan["executionStages"])
+    assert sum(plan["nReturned"] for plan in plans) == 11
+    assert all(plan["totalDocsExamined"] <= 11 for plan in plans)
+    assert all(plan["totalKeysExamined"] <= 3 * 11 for plan in plans)
+    assert all("'SORT'" not in str(plan["executionStages"]) for plan in plans)
 
 
 def _row(number: int, start: datetime, institution: str) -> dict:
@@ -110,16 +110,16 @@ def _row(number: int, start: datetime, institution: str) -> dict:
 
 
 class Seen:
-    """A collection that answers nothing, and explains what it was asked."""
+    """A collection that answers nothing, and explains all that it was asked."""
 
     def __init__(self, inner) -> None:
         self._inner = inner
-        self._asked: dict = {}
+        self._asked: list[dict] = []
 
     async def find(self, where, *, limit, sort, only):
-        self._asked = {"find": self._inner.name, "filter": where, "limit": limit, "sort": dict(sort)}
+        self._asked.append({"find": self._inner.name, "filter": where, "limit": limit, "sort": dict(sort)})
         return []
 
-    async def explained(self) -> dict:
-        said = await self._inner.database.command({"explain": self._asked, "verbosity": "executionStats"})
-        return said["executionStats"]
+    async def explained(self) -> list[dict]:
+        orders = [{"explain": asked, "verbosity": "executionStats"} for asked in self._asked]
+        return [(await self._inner.database.command(order))["executionStats"] for order in orders]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from radbus_contracts.facts import TriageStatus
 from radbus_runtime.cursors import Place
@@ -18,14 +18,15 @@ from radbus_results.domain.inference import Inference, Model
 
 _NEWEST_FIRST = (("completed_at", -1), ("_id", -1))
 _URGENT_FIRST = (("triage", 1), ("completed_at", 1), ("_id", 1))  # by their names critical is before routine
+_STANDS: Final = {"superseded_by": None, "erased_at": None}
 INFERENCE_INDEXES = (
     Index((("institution", 1), *_NEWEST_FIRST)),
     Index((("institution", 1), ("study_instance_uid", 1), *_NEWEST_FIRST)),
     Index((("institution", 1), ("series_instance_uids", 1), *_NEWEST_FIRST)),
     Index((("institution", 1), ("use_case", 1), ("subject_uid", 1), ("revision", 1))),
     Index((("institution", 1), ("patient_key", 1), ("model.id", 1), *_NEWEST_FIRST)),
-    # For worklists, which have nothing that was overtaken or erased.
-    Index((("institution", 1), ("superseded_by", 1), ("erased_at", 1), *_URGENT_FIRST)),
+    # For worklists. Null within the keys would be a range, and what comes behind a range has no order.
+    Index((("institution", 1), *_URGENT_FIRST), only_where=_STANDS),
     OUTBOX_INDEX,
 )
 
@@ -119,20 +120,27 @@ class Inferences:
         self, institution: str, search: Search, *, limit: int, after: WorklistPlace | None = None
     ) -> list[Inference]:
         """Read a page of what stands, critical first and of each the longest waiting first."""
-        # Both by equality, so that the index gives the order; what has no `erased_at` is found by null too.
-        where: Document = {"institution": institution, "superseded_by": None, "erased_at": None, **_filter(search)}
-        if after is not None:
-            where["$or"] = _later(after)
-        found = await self.collection.find(where, limit=limit, sort=_URGENT_FIRST, only={"outbox": 0})
+        where: Document = {"institution": institution, **_STANDS, **_filter(search)}
+        found: list[Document] = []
+        for stretch in _stretches(after):
+            if len(found) < limit and search.triage in {None, stretch["triage"]}:
+                both = {"completed_at": {**where.get("completed_at", {}), **stretch.pop("completed_at", {})}}
+                asked = {**where, **stretch, **{name: range_ for name, range_ in both.items() if range_}}
+                rest = limit - len(found)
+                found += await self.collection.find(asked, limit=rest, sort=_URGENT_FIRST, only={"outbox": 0})
         return [_inference(each) for each in found]
 
 
-def _later(place: WorklistPlace) -> list[Document]:
-    at, triage = place.at, place.triage.value
+def _stretches(after: WorklistPlace | None) -> list[Document]:
+    """Say what comes behind a place, in its order; in one query MongoDB would sort all of it in memory."""
+    classes = [{"triage": each.value} for each in (TriageStatus.CRITICAL, TriageStatus.ROUTINE)]
+    if after is None:
+        return classes
+    same = {"triage": after.triage.value}
     return [
-        {"triage": triage, "completed_at": at, "_id": {"$gt": place.id}},
-        {"triage": triage, "completed_at": {"$gt": at}},
-        {"triage": {"$gt": triage}},
+        {**same, "completed_at": {"$eq": after.at}, "_id": {"$gt": after.id}},
+        {**same, "completed_at": {"$gt": after.at}},
+        *(classes[1:] if after.triage is TriageStatus.CRITICAL else []),
     ]
 
 
