@@ -166,6 +166,25 @@ def test_the_sr_has_the_earlier_values_at_their_own_time_point_and_is_valid(
     assert values["Both lungs: volume, change since 2025-01-02"] == [435.0, 10.9]
 
 
+def test_every_group_of_the_sr_names_the_algorithm_and_how_it_was_run(write_series, load_volume, provenance):
+    paths = write_series([(0, 0, z) for z in range(3)])
+    sr = make_measurement_report(
+        MachineOutput("Fine.", measurements=NOW),
+        sources=[read_header_dataset(path) for path in paths],
+        frames=load_volume(paths).frames,
+        segmentations=[],
+        provenance=provenance,
+        comparison=COMPARED,
+    )
+
+    (imaging,) = (item for item in sr.ContentSequence if item.name.meaning == "Imaging Measurements")
+    for group in imaging.ContentSequence:
+        said = {item.name.meaning: item for item in group.ContentSequence}
+        parameters = [i.TextValue for i in group.ContentSequence if i.name.meaning == "Algorithm Parameters"]
+        assert said["Algorithm Name"].TextValue == provenance.machine
+        assert f"job={provenance.job_id}" in parameters
+
+
 def _all(items):
     for item in items:
         yield item

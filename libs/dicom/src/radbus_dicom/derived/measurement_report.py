@@ -13,7 +13,7 @@ from pydicom.sr.coding import Code as PydicomCode
 from radbus_contracts.notice import RESEARCH_USE_ONLY
 from radbus_machines.types import Code, Finding, Frame, LabelMap, MachineOutput, Measurement, Segment
 
-from radbus_dicom.derived.coding import OWN_SCHEME, coded, one_line, unit
+from radbus_dicom.derived.coding import OWN_SCHEME, algorithm_parameters, coded, one_line, unit
 from radbus_dicom.derived.comparison import Comparison
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
 from radbus_dicom.derived.sources import sources_for_highdicom
@@ -132,7 +132,12 @@ class _Writer:
         self._source = source
         self._segmentations = segmentations
         self._provenance = provenance
-        self._algorithm = hd.sr.AlgorithmIdentification(provenance.machine, provenance.machine_version)
+        self._algorithm = hd.sr.AlgorithmIdentification(
+            provenance.machine,
+            provenance.machine_version,
+            parameters=[f"{name}={value}" for name, value in algorithm_parameters(provenance).items()],
+            manufacturer=MANUFACTURER,
+        )
 
     def context(self) -> hd.sr.ObservationContext:
         device = hd.sr.DeviceObserverIdentifyingAttributes(

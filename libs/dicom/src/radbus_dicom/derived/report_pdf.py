@@ -79,8 +79,8 @@ def make_report_pdf(content: ReportContent, *, lettering: Lettering | None = Non
         *page.head(content),
         *page.result(content),
         *page.table(content),
-        *page.images(content.key_images[:_MAX_KEY_IMAGES]),
         *page.comparison(content.comparisons),
+        *page.images(content.key_images[:_MAX_KEY_IMAGES]),
         *page.notes("What could not be judged", content.limits),
         *page.notes("Remarks on the images", content.remarks),
         *page.foot(content.provenance, content.further_machines),
@@ -158,12 +158,16 @@ class _Page:
         compared = [", ".join(dates), "Change"] if dates else []
         head = [self._text(name, 9, bold=True) for name in ("Measurement", "Value", *compared, "Definition")]
         rows = [self._row(each, content.comparisons, compared=bool(dates)) for each in content.measurements]
-        widths = [share * _WIDTH for share in ((0.24, 0.12, 0.12, 0.18, 0.34) if dates else (0.32, 0.16, 0.52))]
+        widths = [share * _WIDTH for share in ((0.23, 0.12, 0.14, 0.20, 0.31) if dates else (0.32, 0.16, 0.52))]
         return [Table([head, *rows], colWidths=widths, style=_GRID), Spacer(1, 3 * mm)]
 
     def _row(self, measurement: Measurement, comparisons: tuple[Comparison, ...], *, compared: bool) -> list[Paragraph]:
         change = next((found for each in comparisons if (found := each.change_of(measurement))), None)
-        then = [f"{number(change.previous)} {_unit(change.unit)}", change.words] if change else ["", ""]
+        then = (
+            [f"{number(change.previous)} {_unit(change.unit)}", change.words.replace(" %", "\u00a0%")]
+            if change
+            else ["", ""]
+        )
         return [
             self._text(measurement.title, 9),
             self._text(f"{number(measurement.value)} {_unit(measurement.unit)}", 9),
