@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from radbus_contracts.identity import record_id
 from radbus_dicom.derived.comparison import Comparison, changes_between
 from radbus_machines.manifest import MachineManifest
@@ -17,6 +18,8 @@ from radbus_worker.adapters.leases import Leases
 from radbus_worker.adapters.series import SeriesStore
 from radbus_worker.domain.claims import Claim
 from radbus_worker.domain.priors import Candidate, Current, choose, previous_of, remarks_on
+
+log = structlog.get_logger(__name__)
 
 _LATEST = 50
 """Results of one patient and use case that are looked at; the latest by their study's date."""
@@ -56,6 +59,7 @@ class Priors:
         elements = await self.series.elements_of(claim.institution, claim.order.series_instance_uids[0])
         current = Current(claim.order.study_instance_uid, elements, manifest.name, manifest.version)
         found, why = await self._chosen(claim, current)
+        log.info("prior.chosen", inference_id=found and found["_id"], reason=None if found else why)
         if found is None:
             return Comparison(None, remarks=(why,))
         candidate = (await self._candidates(claim.institution, [found]))[0]
