@@ -10,13 +10,14 @@ import highdicom as hd
 import numpy as np
 import pytest
 from pydicom import dcmread
-from radbus_dicom.derived.segmentation import make_segmentation, segmentation_reference
+from radbus_dicom.derived.segmentation import Encoding, make_segmentation, segmentation_reference
 from radbus_dicom.errors import OutputNotValid
 from radbus_dicom.identity import derived_uid, series_uid
 from radbus_dicom.opening import read_header_dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom", "ignore::UserWarning:highdicom")
 
+LABEL_MAP_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.7"  # PS3.4 B.5
 ORIENTATIONS = {
     "axial": (1, 0, 0, 0, 1, 0),
     "sagittal": (0, 1, 0, 0, 0, -1),
@@ -29,7 +30,14 @@ ORIENTATIONS = {
 def made(write_series, load_volume, label_map, provenance):
     """Make a SEG of random labels over slices that were written in reverse order."""
 
-    def make(orientation=ORIENTATIONS["axial"], name="lungs", words="Lung", by=provenance, **changes):
+    def make(
+        orientation=ORIENTATIONS["axial"],
+        name="lungs",
+        words="Lung",
+        by=provenance,
+        encoding=Encoding.BINARY,
+        **changes,
+    ):
         step = (0, 0, 3.0) if orientation == ORIENTATIONS["tilted"] else np.cross(orientation[:3], orientation[3:]) * 3
         positions = [np.array((5.0, -7.0, 11.0)) + i * np.array(step) for i in range(5, -1, -1)]
         paths = write_series(positions, ImageOrientationPatient=list(orientation), **changes)
@@ -40,7 +48,7 @@ def made(write_series, load_volume, label_map, provenance):
         of_both = label_map(labels)
         segments = tuple(replace(segment, name=words) for segment in of_both.segments)
         named = replace(of_both, name=name, segments=segments)
-        seg = make_segmentation(named, sources=sources, frames=volume.frames, provenance=by)
+        seg = make_segmentation(named, sources=sources, frames=volume.frames, provenance=by, encoding=encoding)
         return volume, labels, seg
 
     return make
@@ -84,6 +92,29 @@ def test_each_frame_names_the_instance_it_was_made_from_and_empty_frames_are_lef
     assert len(named) == 2 * 5
     assert all(by_position[position] == uid for position, uid in named)
     assert len(seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence) == 6
+
+
+@pytest.mark.parametrize("name", ORIENTATIONS)
+def test_a_label_map_holds_each_label_at_the_place_of_its_source_voxel_and_names_its_instance(made, name):
+    volume, labels, seg = made(ORIENTATIONS[name], encoding=Encoding.LABELMAP)
+
+    seg = hd.seg.segread(BytesIO(as_bytes(seg)))
+    uids = [frame.sop_instance_uid for frame in volume.frames]
+    read = seg.get_pixels_by_source_instance(uids, combine_segments=True, assert_missing_frames_are_empty=True)
+
+    assert seg.SegmentationType == "LABELMAP"
+    assert np.array_equal(read, labels)
+
+
+def test_a_label_map_is_another_object_that_is_the_same_each_time(made):
+    _, _, binary = made()
+    _, _, once = made(encoding=Encoding.LABELMAP)
+    _, _, again = made(encoding=Encoding.LABELMAP)
+
+    assert as_bytes(once) == as_bytes(again)
+    assert once.SOPClassUID == LABEL_MAP_SEGMENTATION
+    assert once.SOPInstanceUID != binary.SOPInstanceUID
+    assert once.SeriesInstanceUID != binary.SeriesInstanceUID
 
 
 CHARACTER_SETS = [

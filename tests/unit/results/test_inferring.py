@@ -64,6 +64,17 @@ def test_a_report_that_repeats_the_summary_does_not_double_it():
     assert inference.summary == "Both lungs are well aerated."
 
 
+def test_the_change_since_the_previous_result_is_in_the_report_and_in_the_record():
+    compared = {"previous": {"study_date": "20250101"}, "summary": "Compared with 2025-01-01: +1 mL."}
+    nothing = {"previous": None, "summary": "No earlier result."}
+
+    inference, alone = infer(lungs(comparison=compared), REPORT), infer(lungs(comparison=nothing), REPORT)
+
+    assert inference.summary == "Both lungs are well aerated. Compared with 2025-01-01: +1 mL."
+    assert inference.comparisons == (compared,)
+    assert (alone.summary, alone.comparisons) == ("Both lungs are well aerated.", (nothing,))
+
+
 def test_the_model_is_the_machine_that_judged_the_images_and_not_the_report():
     outcomes = [REPORT, lungs()]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from radbus_results.domain.patient_key import PatientKeys
+from radbus_runtime.patient_key import PatientKeys
 
 KEYS = PatientKeys(b"a secret of one site")
 

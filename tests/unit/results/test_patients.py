@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import httpx2
 from fastapi import FastAPI, Request
-from radbus_results.domain.patient_key import PatientKeys
 from radbus_results.handlers.patients import PatientInferences, patient_routes
 from radbus_runtime.audit.codes import Kind
 from radbus_runtime.auth.principal import AccessScope, Authenticate, Principal
+from radbus_runtime.patient_key import PatientKeys
 
 PATH = "/api/models/{}/patients/MRN%207/inferences/"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from radbus_contracts.facts import Priority, Scope
+from radbus_contracts.facts import CompareSpec, JobRequestedV1, Priority, Scope
 from radbus_router.domain import RoutedSubject, Routing, Subject, UseCase, decide
 
 from tests.unit.router.builders import series, source, use_case
@@ -30,6 +30,15 @@ def test_a_job_names_all_that_the_scheduler_and_the_results_need() -> None:
         ("report", "report", ("lungs",)),
     ]
     assert job.critical_when == "lungs.index > 25.0"
+
+
+def test_a_job_says_what_is_to_be_compared_and_nothing_where_the_use_case_does_not() -> None:
+    [compared] = routing_of(use_case(compare={"with": "previous", "measurements": ["volume_ml"]})).jobs
+    [alone] = routing_of(use_case()).jobs
+
+    assert compared.compare == CompareSpec(against="previous", measurements=("volume_ml",))
+    assert alone.compare is None
+    assert JobRequestedV1.model_validate_json(compared.model_dump_json()) == compared
 
 
 def test_the_same_subject_and_revision_give_the_same_job_and_the_next_revision_or_version_another() -> None:

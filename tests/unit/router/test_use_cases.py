@@ -54,6 +54,8 @@ def test_a_use_case_without_optional_keys_is_routine_automatic_and_for_series_fr
     [
         ("version: 1", "version: 0", ["version", "greater than or equal to 1"]),
         ("version: 1", "version: 1\nmode: fast", ["mode", "not permitted"]),
+        ("version: 1", "version: 1\ncompare: {with: best}", ["compare.with", "previous"]),
+        ("version: 1", "version: 1\ncompare: {}", ["compare.with", "required"]),
         ("title: Lungs\n", "", ["title", "required"]),
         ("use_case: lungs", "use_case: Lungs.1", ["use_case", "pattern"]),
         ("use_case: lungs", "use_case: not_implemented", ["use_case", "another name"]),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
-from radbus_contracts.facts import TaskSpec
+from radbus_contracts.facts import CompareSpec, TaskSpec
 from radbus_runtime.events import Teller
 from radbus_scheduler.adapters.job_documents import job_document, job_of
 from radbus_scheduler.domain.changes import cancelled, succeeded
@@ -48,6 +49,15 @@ def test_the_order_of_a_task_with_several_inputs_names_the_series_of_each():
     ((_, order),) = told(before, in_flight(before))
 
     assert order["channels"] == {"ct": "1.2.3", "pet": "1.2.4"}
+
+
+def test_an_order_says_what_is_to_be_compared_also_when_the_job_was_written_and_read():
+    asked = replace(job(TaskSpec(id="a", machine="m")), compare=CompareSpec(measurements=("volume_ml",)))
+    before = job_of({**job_document(asked), "version": 1})
+
+    ((_, order),) = told(before, in_flight(before))
+
+    assert order["compare"] == {"against": "previous", "measurements": ["volume_ml"]}
 
 
 def test_a_job_on_an_archive_is_ordered_and_ends_without_any_series():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import Field
 
@@ -101,6 +102,13 @@ class TaskSpec(Payload):
     )
 
 
+class CompareSpec(Payload):
+    """With which earlier result of the same patient a job's measurements are compared."""
+
+    against: Literal["previous"] = Field(default="previous", description="The latest earlier study's.")
+    measurements: tuple[str, ...] = Field(default=(), description="Their names; none given is all of them.")
+
+
 class JobRequestedV1(Payload):
     """A use case matches: its tasks are to be done."""
 
@@ -116,6 +124,7 @@ class JobRequestedV1(Payload):
     priority: Priority
     tasks: tuple[TaskSpec, ...] = Field(min_length=1)
     critical_when: str | None = Field(default=None, description="CEL over the tasks' values.")
+    compare: CompareSpec | None = Field(default=None, description="Absent: with nothing.")
     run: int = Field(default=1, ge=1, description="Counts the times that this job was asked for again.")
     archive: str | None = Field(
         default=None, description="Object key of a zip with a folder a channel; then there are no series."

@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import Field
 
 from radbus_contracts.envelope import Payload
-from radbus_contracts.facts import TaskOutcome
+from radbus_contracts.facts import CompareSpec, TaskOutcome
 
 
 class RunTaskV1(Payload):
@@ -24,4 +24,5 @@ class RunTaskV1(Payload):
     needs: tuple[TaskOutcome, ...] = ()
     channels: dict[str, str] = Field(default_factory=dict)
     archive: str | None = None
+    compare: CompareSpec | None = None
     finish_by: datetime

@@ -177,6 +177,7 @@ class JobRecord(TypedDict):
     revision: int
     priority: str
     critical_when: str | None
+    compare: dict[str, Any] | None  # with which earlier result of the patient; absent in older records
     archive: str | None  # object key of an uploaded zip, in the place of series
     state: str  # active | completed | failed | cancelled
     tasks: list[TaskRecord]
@@ -220,6 +221,7 @@ class LeaseRecord(TypedDict):
     worker: str
     until: datetime
     released: bool
+    prior: dict[str, Any]  # inference_id of the earlier result that the first attempt compared with, or none
 
 
 class OutcomeRecord(TypedDict, total=False):
@@ -241,6 +243,7 @@ class OutcomeRecord(TypedDict, total=False):
     findings: list[dict[str, Any]]
     limits: list[str]
     remarks: list[str]
+    comparison: dict[str, Any] | None  # with the patient's previous result, where the use case asks for it
     inputs: dict[str, Any]  # what the model was given, readable as JSON (CONTRACTS: Inference object)
     files: dict[str, list[str]]  # object keys by kind: seg, sr, gsps, sc, rtstruct, sc_png, pdf, json, npz, ...
     erased_at: datetime  # since when its files, and what was found, are not kept any more

@@ -23,6 +23,7 @@ from radbus_runtime.documented import RefusalBody
 from radbus_runtime.events import Teller
 from radbus_runtime.http import create_api
 from radbus_runtime.outbox import OutboxRelay
+from radbus_runtime.patient_key import PatientKeys
 from radbus_runtime.retention.policy import load_policy
 from radbus_runtime.retention.purger import Purger
 from radbus_runtime.retention.purges import Purges
@@ -38,7 +39,6 @@ from radbus_results.adapters.cases import CASE_INDEXES, Cases
 from radbus_results.adapters.inferences import INFERENCE_INDEXES, Inferences
 from radbus_results.adapters.others import OtherRecords
 from radbus_results.adapters.runs import Runs
-from radbus_results.domain.patient_key import PatientKeys
 from radbus_results.handlers.facts import Recorder
 from radbus_results.handlers.inferences import InferencesReader, inference_routes
 from radbus_results.handlers.patients import PatientInferences, patient_routes

@@ -12,6 +12,7 @@ from functools import partial
 from radbus_contracts.errors import TransientError
 from radbus_contracts.orders import RunTaskV1
 from radbus_contracts.topology import pool_queue
+from radbus_dicom.derived.segmentation import Encoding
 from radbus_dicom.zips import ZipLimits
 from radbus_machines.manifest import Runner, load_manifests
 from radbus_machines.triton import TritonClient
@@ -19,6 +20,7 @@ from radbus_runtime.bus import Bus
 from radbus_runtime.events import Teller
 from radbus_runtime.http import create_api
 from radbus_runtime.outbox import OUTBOX_INDEX, OutboxRelay
+from radbus_runtime.patient_key import PatientKeys
 from radbus_runtime.service import Service
 from radbus_storage import records
 from radbus_storage.documents import Documents
@@ -33,6 +35,7 @@ from radbus_worker.adapters.leases import LEASE_INDEX, Leases
 from radbus_worker.adapters.machines import coded_machines, triton_model_name
 from radbus_worker.adapters.outcomes import Outcomes
 from radbus_worker.adapters.own_threads import MachineThreads
+from radbus_worker.adapters.priors import Priors
 from radbus_worker.adapters.rendering import Renderer
 from radbus_worker.adapters.scratch import remove_leftover_folders
 from radbus_worker.adapters.series import SeriesStore
@@ -67,7 +70,7 @@ def create_app(settings: WorkerSettings) -> Service:
     relay = OutboxRelay(bus, [documents[records.OUTCOMES]])
     outcomes = Outcomes(documents[records.OUTCOMES], relay, teller, settings.worker)
     courtesies = Courtesies(bus, teller, settings.worker)
-    stores = _Stores(documents, objects, outcomes)
+    stores = _Stores(documents, objects, outcomes, leases)
     stations, models = _stations(settings, stores, triton, _Labour(cpus, threads))
 
     slots, running = Slots(settings.slots), Running()
@@ -115,6 +118,7 @@ class _Stores:
     documents: Documents
     objects: ObjectStore
     outcomes: Outcomes
+    leases: Leases
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,7 @@ def _stations(
 ) -> tuple[dict[str, Station], list[str]]:
     """Make a station of every machine of the pool; return them with the models that must be ready."""
     manifests = load_manifests(settings.machines_dir)
-    documents, cpus = stores.documents, labour.cpus
+    documents, cpus, leases = stores.documents, labour.cpus, stores.leases
     series = SeriesStore(
         documents[records.INSTANCES], documents[records.SERIES], stores.objects, downloads=settings.downloads
     )
@@ -138,7 +142,8 @@ def _stations(
         StoredChannels(series),
         UploadedChannels(stores.objects, cpus, settings.archive_limit_bytes, limits),
         VolumeLoader(cpus, settings.volume_limit_bytes),
-        Renderer(cpus),
+        Renderer(cpus, _encodings(settings)),
+        Priors(documents[records.INFERENCES], series, leases, _patient_keys(settings)),
         derived,
         labour.threads,
         settings.scratch_dir,
@@ -151,6 +156,15 @@ def _stations(
             stations[name] = Station(manifest, report)
     on_triton = (each.manifest for each in machines.values() if each.manifest.runner is Runner.TRITON)
     return stations, sorted({triton_model_name(manifest) for manifest in on_triton})
+
+
+def _encodings(settings: WorkerSettings) -> tuple[Encoding, ...]:
+    return (Encoding.BINARY, Encoding.LABELMAP) if settings.seg_labelmap else (Encoding.BINARY,)
+
+
+def _patient_keys(settings: WorkerSettings) -> PatientKeys | None:
+    secret = settings.patient_key
+    return None if secret is None else PatientKeys(secret.get_secret_value().encode())
 
 
 async def _end_when_stuck(threads: MachineThreads) -> None:

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from uuid import uuid4
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from radbus_dicom.geometry import MAX_VOLUME_BYTES
 from radbus_machines.triton import SharedMemoryUse
 from radbus_runtime.settings import ServiceSettings
@@ -50,6 +50,17 @@ class WorkerSettings(ServiceSettings):
     triton_in_flight: int = Field(default=2, ge=1, description="Requests to one model at a time.")
     triton_shared_memory: SharedMemoryUse = Field(
         default=SharedMemoryUse.AUTO, description="Large tensors through shared memory: auto (on loopback), on, off."
+    )
+    seg_labelmap: bool = Field(
+        default=False,
+        description="Make each SEG also as a Label Map Segmentation (kind seg_labelmap), which older viewers do not "
+        "read.",
+    )
+    patient_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="The results service's secret by which patients' ids are hashed; without it nothing is compared "
+        "with a patient's previous result.",
     )
     lease_s: float = Field(default=10, gt=0, description="How long a lease holds without a renewal.")
     renew_every_s: float = Field(default=3, gt=0, description="How often a lease is renewed.")

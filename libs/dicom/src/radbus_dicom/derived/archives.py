@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from radbus_contracts.notice import RESEARCH_USE_ONLY
 from radbus_machines.types import Geometry, LabelMap, MachineOutput
 
+from radbus_dicom.derived.comparison import Comparison
 from radbus_dicom.derived.provenance import Provenance
 from radbus_dicom.errors import OutputNotValid
 
@@ -41,7 +42,13 @@ def make_npz(label_map: LabelMap, geometry: Geometry) -> bytes:
     return archive.getvalue()
 
 
-def output_json(output: MachineOutput, *, provenance: Provenance, remarks: tuple[str, ...] = ()) -> bytes:
+def output_json(
+    output: MachineOutput,
+    *,
+    provenance: Provenance,
+    remarks: tuple[str, ...] = (),
+    comparison: Comparison | None = None,
+) -> bytes:
     """Return an output as JSON: everything in it but the arrays.
 
     Raises:
@@ -60,6 +67,7 @@ def output_json(output: MachineOutput, *, provenance: Provenance, remarks: tuple
         "key_frames": [asdict(key_frame) for key_frame in output.key_frames],
         "limits": list(output.limits),
         "remarks": list(remarks),
+        "comparison": None if comparison is None else comparison.as_json(),
         "provenance": provenance.as_json(),
         "disclaimer": RESEARCH_USE_ONLY,
     }

@@ -44,13 +44,18 @@ def one_line(text: str) -> str:
 
 def algorithm_of(provenance: Provenance) -> hd.AlgorithmIdentificationSequence:
     """Say which machine judged, with the job and the weights (PS3.3 10.16)."""
-    parameters = {"job": provenance.job_id, "use_case": f"{provenance.use_case} {provenance.use_case_version}"}
-    if provenance.weights_sha256:
-        parameters["weights_sha256"] = provenance.weights_sha256
     return hd.AlgorithmIdentificationSequence(
         name=provenance.machine,
         family=codes.cid7162.ArtificialIntelligence,
         version=provenance.machine_version,
         source=MANUFACTURER,
-        parameters=parameters,
+        parameters=algorithm_parameters(provenance),
     )
+
+
+def algorithm_parameters(provenance: Provenance) -> dict[str, str]:
+    """Say for what a machine was run, and with which weights."""
+    parameters = {"job": provenance.job_id, "use_case": f"{provenance.use_case} {provenance.use_case_version}"}
+    if provenance.weights_sha256:
+        parameters["weights_sha256"] = provenance.weights_sha256
+    return parameters

@@ -10,7 +10,8 @@ from fhir.resources.R4B.bundle import Bundle
 from radbus_contracts.notice import RESEARCH_USE_ONLY
 from radbus_machines.types import Finding, Measurement
 
-from radbus_dicom.derived.coding import one_line
+from radbus_dicom.derived.coding import OWN_SCHEME, one_line
+from radbus_dicom.derived.comparison import Change, Previous, days
 from radbus_dicom.derived.provenance import MANUFACTURER
 from radbus_dicom.derived.reported import (
     LOINC_DIAGNOSTIC_IMAGING,
@@ -45,8 +46,8 @@ _IMAGING: Final = {
 
 def make_fhir_bundle(reported: Reported, *, pdf: bytes | None = None) -> bytes:
     """Return the Bundle as JSON; `pdf` goes into the report as its presented form. The same bytes each time."""
-    observations = [*_observations(reported)]
-    resources = [_patient(reported), _study(reported), _device(reported), *observations]
+    observations = [*_observations(reported), *_changes(reported)]
+    resources = [_patient(reported), _study(reported), *_earlier_studies(reported), _device(reported), *observations]
     resources.append(_report(reported, observations, pdf))
     bundle = {
         "resourceType": "Bundle",
@@ -153,12 +154,10 @@ def _observed(reported: Reported, name: str) -> Resource:
 
 def _measured(measurement: Measurement) -> Resource:
     concept = measurement.concept
-    unit = one_line(measurement.unit)
-    in_unit = {"unit": unit, "system": _SYSTEMS["UCUM"], "code": unit} if unit else {}
     title = one_line(measurement.title or measurement.name) or _NOT_STATED
     return {
         "code": {**_concept(concept.value, _system(concept.scheme), concept.meaning), "text": title},
-        "valueQuantity": {"value": measurement.value, **in_unit},
+        "valueQuantity": _quantity(measurement.value, measurement.unit),
         "note": [{"text": f"{measurement.definition} {RESEARCH_USE_ONLY}"}],
     }
 
@@ -173,10 +172,74 @@ def _found(finding: Finding) -> Resource:
     }
 
 
+def _earlier_studies(reported: Reported) -> Iterator[Resource]:
+    """Give the studies of the previous results, by their UID and date."""
+    for each in _previous(reported):
+        yield _without_nothing(
+            {
+                "resourceType": "ImagingStudy",
+                "id": reported.resource_id(f"study/{each.study_instance_uid}"),
+                "identifier": [{"system": _UID_SYSTEM, "value": f"urn:oid:{each.study_instance_uid}"}],
+                "status": "available",
+                "subject": _reference(reported, "patient"),
+                "started": _date(each.study_date),
+                "description": "Compared with",
+            }
+        )
+
+
+def _previous(reported: Reported) -> list[Previous]:
+    by_study = {
+        each.previous.study_instance_uid: each.previous for each in reported.content.comparisons if each.previous
+    }
+    return list(by_study.values())
+
+
+def _changes(reported: Reported) -> Iterator[Resource]:
+    """Give the change of each compared measurement, with what it was then, and of both studies."""
+    for place, comparison in enumerate(reported.content.comparisons, start=1):
+        previous = comparison.previous
+        if previous is None:
+            continue
+        then = _reference(reported, f"study/{previous.study_instance_uid}")
+        for count, change in enumerate(comparison.changes, start=1):
+            observed = _observed(reported, f"change/{place}/{count}/{change.name}")
+            title = one_line(change.title or change.name) or _NOT_STATED
+            yield {
+                **observed,
+                "derivedFrom": [*observed["derivedFrom"], then],
+                "code": {
+                    "coding": [
+                        _coding("CHANGE-SINCE-PREVIOUS", _system(OWN_SCHEME), "Change since the previous result")
+                    ],
+                    "text": f"{title}: change since {previous.day}",
+                },
+                "valueQuantity": _quantity(change.absolute, change.unit),
+                "component": [*_components(change, previous)],
+                "note": [{"text": f"{change.words} in {days(previous.days_between)}. {RESEARCH_USE_ONLY}"}],
+            }
+
+
+def _components(change: Change, previous: Previous) -> Iterator[Resource]:
+    concept = _coding(change.concept.value, _system(change.concept.scheme), change.concept.meaning)
+    yield {
+        "code": {"coding": [concept], "text": f"Previous value, {previous.day}"},
+        "valueQuantity": _quantity(change.previous, change.unit),
+    }
+    if change.percent is not None:
+        yield {"code": {"text": "Change in percent"}, "valueQuantity": _quantity(change.percent, "%")}
+    yield {"code": {"text": "Days between"}, "valueQuantity": _quantity(previous.days_between, "d")}
+
+
+def _quantity(value: float, ucum: str) -> Resource:
+    unit = one_line(ucum)
+    return {"value": value, **({"unit": unit, "system": _SYSTEMS["UCUM"], "code": unit} if unit else {})}
+
+
 def _report(reported: Reported, observations: list[Resource], pdf: bytes | None) -> Resource:
     content = reported.content
     code, words = LOINC_DIAGNOSTIC_IMAGING
-    form = None
+    form, compared = None, [each.summary for each in content.comparisons]
     if pdf is not None:
         data = base64.b64encode(pdf).decode()
         form = [{"contentType": "application/pdf", "data": data, "title": content.title}]
@@ -191,7 +254,7 @@ def _report(reported: Reported, observations: list[Resource], pdf: bytes | None)
             "issued": content.provenance.made_at.isoformat(),
             "result": [{"reference": f"urn:uuid:{each['id']}"} for each in observations] or None,
             "imagingStudy": [_reference(reported, "study")],
-            "conclusion": " ".join((RESEARCH_USE_ONLY, content.summary, *content.limits)).strip(),
+            "conclusion": " ".join((RESEARCH_USE_ONLY, content.summary, *compared, *content.limits)).strip(),
             "presentedForm": form,
         }
     )

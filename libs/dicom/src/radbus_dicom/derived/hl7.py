@@ -13,6 +13,7 @@ from radbus_contracts.notice import RESEARCH_USE_ONLY
 from radbus_machines.types import Measurement
 
 from radbus_dicom.derived.coding import CONTROLS, one_line
+from radbus_dicom.derived.comparison import Comparison
 from radbus_dicom.derived.provenance import MANUFACTURER
 from radbus_dicom.derived.reported import (
     LOINC_DIAGNOSTIC_IMAGING,
@@ -108,6 +109,8 @@ def _results(reported: Reported) -> Iterator[_Result]:
         present, words = PRESENCE[finding.present]
         code = f"{_escaped(value)}^{_escaped(meaning)}^{_system(scheme)}"
         yield _Result("CWE", code, f"{present}^{words}^SCT^^^^^^{_escaped(finding.text)}")
+    for comparison in content.comparisons:
+        yield from _compared(comparison)
     for sentence in (*content.limits, RESEARCH_USE_ONLY):
         yield _Result("TX", "48767-8^Annotation comment^LN", _escaped(sentence))
     yield _Result("TX", "110180^Study Instance UID^DCM", reported.study_instance_uid)
@@ -118,6 +121,18 @@ def _measured(measurement: Measurement) -> _Result:
     code = f"{_escaped(one_line(concept.value))}^{_escaped(measurement.title)}^{_system(concept.scheme)}"
     unit = one_line(measurement.unit)
     return _Result("NM", code, _number(measurement.value), f"{_escaped(unit)}^^UCUM" if unit else "")
+
+
+def _compared(comparison: Comparison) -> Iterator[_Result]:
+    """Give the comparison in words, and each change as a number."""
+    yield _Result("TX", "18834-2^Radiology Comparison study (observation)^LN", _escaped(comparison.summary))
+    if comparison.previous is None:
+        return
+    yield _Result("TX", "110180^Study Instance UID^DCM", comparison.previous.study_instance_uid)
+    for change in comparison.changes:
+        code = f"CHANGE^{_escaped(one_line(change.title))}: change since {comparison.previous.day}^L"
+        unit = one_line(change.unit)
+        yield _Result("NM", code, _number(change.absolute), f"{_escaped(unit)}^^UCUM" if unit else "")
 
 
 def _number(value: float) -> str:

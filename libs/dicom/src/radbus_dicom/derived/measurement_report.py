@@ -13,7 +13,8 @@ from pydicom.sr.coding import Code as PydicomCode
 from radbus_contracts.notice import RESEARCH_USE_ONLY
 from radbus_machines.types import Code, Finding, Frame, LabelMap, MachineOutput, Measurement, Segment
 
-from radbus_dicom.derived.coding import OWN_SCHEME, coded, one_line, unit
+from radbus_dicom.derived.coding import OWN_SCHEME, algorithm_parameters, coded, one_line, unit
+from radbus_dicom.derived.comparison import Comparison
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
 from radbus_dicom.derived.sources import sources_for_highdicom
 from radbus_dicom.derived.stamping import stamp
@@ -40,6 +41,10 @@ _ANATOMICAL_STRUCTURE: Final = "123037004"
 _INDETERMINATE: Final = PydicomCode("82334004", "SCT", "Indeterminate")
 _COMMENT: Final = PydicomCode("121106", "DCM", "Comment")
 _CONCLUSION: Final = PydicomCode("121077", "DCM", "Conclusion")
+_COMPARISON: Final = PydicomCode("18834-2", "LN", "Radiology Comparison study")  # CID 7001
+_CHANGE: Final = PydicomCode("CHANGE", OWN_SCHEME, "Difference from the previous result")
+_CURRENT_STUDY: Final = PydicomCode("CURRENT-STUDY", OWN_SCHEME, "Current study")
+_DAY: Final = PydicomCode("d", "UCUM", "day")
 _CODE_CHARACTERS: Final = 16
 _TEXT_CHARACTERS: Final = 1024  # UT holds more; viewers do not
 
@@ -64,6 +69,7 @@ def make_measurement_report(
     frames: Sequence[Frame],
     segmentations: Sequence[SegmentationReference],
     provenance: Provenance,
+    comparison: Comparison | None = None,
 ) -> Dataset | None:
     """Return the report: each measurement under the segment it measures, each finding present, absent or indeterminate.
 
@@ -81,6 +87,8 @@ def make_measurement_report(
     groups = [*write.groups(output)]
     if not groups:
         return None
+    if comparison is not None:
+        groups += write.compared(comparison)
     report = hd.sr.MeasurementReport(
         observation_context=write.context(),
         procedure_reported=_PROCEDURES.get(str(evidence[0].get("Modality")), _IMAGING),
@@ -88,7 +96,7 @@ def make_measurement_report(
         title=codes.DCM.ImagingMeasurementReport,
     )
     root = report[0]
-    root.ContentSequence.extend(_sentences(output))
+    root.ContentSequence.extend(_sentences(output, comparison))
     sr = hd.sr.Comprehensive3DSR(
         evidence=[*evidence, *(each.segmentation for each in segmentations)],
         content=root,
@@ -106,10 +114,11 @@ def make_measurement_report(
     return stamp(sr, title=f"{provenance.use_case} measurements", source=evidence[0], provenance=provenance)
 
 
-def _sentences(output: MachineOutput) -> Iterator[hd.sr.TextContentItem]:
+def _sentences(output: MachineOutput, comparison: Comparison | None) -> Iterator[hd.sr.TextContentItem]:
     """Give the summary and, as comments, the limits: TID 1500 may be extended."""
+    compared = [] if comparison is None else [(_COMPARISON, comparison.summary)]
     texts = [(_CONCLUSION, output.summary), (_COMMENT, RESEARCH_USE_ONLY)]
-    for name, text in [*texts, *((_COMMENT, each) for each in output.limits)]:
+    for name, text in [*texts, *compared, *((_COMMENT, each) for each in output.limits)]:
         if text:
             yield hd.sr.TextContentItem(
                 name=name, value=text[:_TEXT_CHARACTERS], relationship_type=hd.sr.RelationshipTypeValues.CONTAINS
@@ -123,7 +132,12 @@ class _Writer:
         self._source = source
         self._segmentations = segmentations
         self._provenance = provenance
-        self._algorithm = hd.sr.AlgorithmIdentification(provenance.machine, provenance.machine_version)
+        self._algorithm = hd.sr.AlgorithmIdentification(
+            provenance.machine,
+            provenance.machine_version,
+            parameters=[f"{name}={value}" for name, value in algorithm_parameters(provenance).items()],
+            manufacturer=MANUFACTURER,
+        )
 
     def context(self) -> hd.sr.ObservationContext:
         device = hd.sr.DeviceObserverIdentifyingAttributes(
@@ -155,6 +169,39 @@ class _Writer:
             )
         if output.findings:
             yield self._of_images("findings", "Findings", findings=output.findings)
+
+    def compared(self, comparison: Comparison) -> Iterator[hd.sr.MeasurementsAndQualitativeEvaluations]:
+        """Give each earlier value at its own time point (TID 1502), and the change by a concept of its own.
+
+        Under the measurement's own concept a viewer that shows concept and value alone would show a change as a volume.
+        """
+        if comparison.previous is None:
+            return
+        before = comparison.previous
+        offset = hd.sr.LongitudinalTemporalOffsetFromEvent(-before.days_between, _DAY, _CURRENT_STUDY)
+        then = hd.sr.TimePointContext(before.day, temporal_offset_from_event=offset)
+        for index, change in enumerate(comparison.changes, start=1):
+            title = one_line(change.title)
+            previous = hd.sr.Measurement(coded(change.concept), change.previous, unit(change.unit))
+            yield self._of_time(f"previous/{index}", f"{title}, {before.day}", [previous], then)
+            changed = [hd.sr.Measurement(_CHANGE, change.absolute, unit(change.unit))]
+            if change.percent is not None:
+                changed.append(hd.sr.Measurement(_CHANGE, change.percent, unit("%")))
+            yield self._of_time(f"change/{index}", f"{title}, change since {before.day}", changed, None)
+
+    def _of_time(
+        self,
+        name: str,
+        words: str,
+        measurements: Sequence[hd.sr.Measurement],
+        time_point: hd.sr.TimePointContext | None,
+    ) -> hd.sr.MeasurementsAndQualitativeEvaluations:
+        return hd.sr.MeasurementsAndQualitativeEvaluations(
+            tracking_identifier=self._tracking(name, words),
+            time_point_context=time_point,
+            algorithm_id=self._algorithm,
+            measurements=measurements,
+        )
 
     def _place(self, number: int) -> tuple[SegmentationReference, Segment, int] | None:
         for reference in self._segmentations:

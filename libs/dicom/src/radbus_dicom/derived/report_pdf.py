@@ -14,6 +14,7 @@ from reportlab.lib.units import mm
 from reportlab.lib.utils import ImageReader
 from reportlab.platypus import Flowable, Image, KeepInFrame, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
+from radbus_dicom.derived.comparison import Comparison, days, number
 from radbus_dicom.derived.lettering import Lettering, find_lettering
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
 
@@ -68,6 +69,7 @@ class ReportContent:
     limits: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     further_machines: tuple[str, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
 
 
 def make_report_pdf(content: ReportContent, *, lettering: Lettering | None = None) -> bytes:
@@ -76,7 +78,8 @@ def make_report_pdf(content: ReportContent, *, lettering: Lettering | None = Non
     flowables = [
         *page.head(content),
         *page.result(content),
-        *page.table(content.measurements),
+        *page.table(content),
+        *page.comparison(content.comparisons),
         *page.images(content.key_images[:_MAX_KEY_IMAGES]),
         *page.notes("What could not be judged", content.limits),
         *page.notes("Remarks on the images", content.remarks),
@@ -148,20 +151,43 @@ class _Page:
         judged = [self._text(f"{_mark(finding)} {finding.text}", 10) for finding in content.findings]
         return [self._text("Result", 11, bold=True), self._text(content.summary, 10), *judged, Spacer(1, 2 * mm)]
 
-    def table(self, measurements: tuple[Measurement, ...]) -> list[Flowable]:
-        if not measurements:
+    def table(self, content: ReportContent) -> list[Flowable]:
+        if not content.measurements:
             return []
-        head = [self._text(name, 9, bold=True) for name in ("Measurement", "Value", "Definition")]
-        rows = [
-            [
-                self._text(measurement.title, 9),
-                self._text(f"{measurement.value:.4g} {_unit(measurement.unit)}", 9),
-                self._text(measurement.definition, 7.5),
-            ]
-            for measurement in measurements
-        ]
-        widths = [share * _WIDTH for share in (0.32, 0.16, 0.52)]
+        dates = dict.fromkeys(each.previous.day for each in content.comparisons if each.previous and each.changes)
+        compared = [", ".join(dates), "Change"] if dates else []
+        head = [self._text(name, 9, bold=True) for name in ("Measurement", "Value", *compared, "Definition")]
+        rows = [self._row(each, content.comparisons, compared=bool(dates)) for each in content.measurements]
+        widths = [share * _WIDTH for share in ((0.23, 0.12, 0.14, 0.20, 0.31) if dates else (0.32, 0.16, 0.52))]
         return [Table([head, *rows], colWidths=widths, style=_GRID), Spacer(1, 3 * mm)]
+
+    def _row(self, measurement: Measurement, comparisons: tuple[Comparison, ...], *, compared: bool) -> list[Paragraph]:
+        change = next((found for each in comparisons if (found := each.change_of(measurement))), None)
+        then = (
+            [f"{number(change.previous)} {_unit(change.unit)}", change.words.replace(" %", "\u00a0%")]
+            if change
+            else ["", ""]
+        )
+        return [
+            self._text(measurement.title, 9),
+            self._text(f"{number(measurement.value)} {_unit(measurement.unit)}", 9),
+            *(self._text(text, 9) for text in (then if compared else [])),
+            self._text(measurement.definition, 6.5 if compared else 7.5),
+        ]
+
+    def comparison(self, comparisons: tuple[Comparison, ...]) -> list[Flowable]:
+        """Say with what was compared, or why with nothing; the numbers are in the table."""
+        sentences: list[str] = []
+        for each in comparisons:
+            if each.previous is not None:
+                none = "" if each.changes else " Nothing that both have measured."
+                before = days(each.previous.days_between)
+                sentences.append(
+                    f"The previous result is of the study of {each.previous.day}, {before} before, by "
+                    f"{each.previous.machine} {each.previous.machine_version}.{none}"
+                )
+            sentences.extend(each.remarks)
+        return self.notes("Comparison with the previous result", tuple(dict.fromkeys(sentences)))
 
     def images(self, key_images: tuple[KeyImage, ...]) -> list[Flowable]:
         if not key_images:

@@ -1,8 +1,9 @@
-"""Make a DICOM SEG (PS3.3 A.51) from a label map: binary, aligned with the source frames."""
+"""Make a DICOM SEG (PS3.3 A.51) from a label map, aligned with the source frames: binary, or as a label map."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 import highdicom as hd
 import numpy as np
@@ -26,8 +27,26 @@ silence_pydicom()
 SERIES_NUMBER = 9100
 
 
+class Encoding(StrEnum):
+    """How labels are stored: a bit a segment, which every viewer reads, or a label a voxel, which the newer ones do."""
+
+    BINARY = "seg"
+    LABELMAP = "seg_labelmap"
+
+
+_TYPES = {
+    Encoding.BINARY: hd.seg.SegmentationTypeValues.BINARY,
+    Encoding.LABELMAP: hd.seg.SegmentationTypeValues.LABELMAP,
+}
+
+
 def make_segmentation(
-    label_map: LabelMap, *, sources: Sequence[Dataset], frames: Sequence[Frame], provenance: Provenance
+    label_map: LabelMap,
+    *,
+    sources: Sequence[Dataset],
+    frames: Sequence[Frame],
+    provenance: Provenance,
+    encoding: Encoding = Encoding.BINARY,
 ) -> Dataset | None:
     """Return the SEG of `label_map`, or None where nothing is labelled and a viewer would show nothing.
 
@@ -42,14 +61,15 @@ def make_segmentation(
         return None
     segments = sorted(label_map.segments, key=lambda segment: segment.number)
     datasets = sources_for_highdicom(sources, frames)
+    kind, of_series = encoding.value, provenance.of_series(datasets[0].SeriesInstanceUID)
     seg = hd.seg.Segmentation(
         source_images=datasets,
         pixel_array=_labels_in_source_order(label_map.labels, segments, datasets, frames),
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segmentation_type=_TYPES[encoding],
         segment_descriptions=[_description(i, s, provenance) for i, s in enumerate(segments, start=1)],
-        series_instance_uid=series_uid(provenance.job_id, f"seg/{provenance.of_series(datasets[0].SeriesInstanceUID)}"),
-        series_number=SERIES_NUMBER,
-        sop_instance_uid=_instance_uid(label_map, datasets[0], provenance),
+        series_instance_uid=series_uid(provenance.job_id, f"{kind}/{of_series}"),
+        series_number=SERIES_NUMBER + (encoding is Encoding.LABELMAP),
+        sop_instance_uid=_instance_uid(label_map, datasets[0], provenance, encoding),
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=provenance.machine,
@@ -61,7 +81,7 @@ def make_segmentation(
         omit_empty_frames=True,
         specific_character_set=None,
     )
-    return _finished(seg, label_map, datasets[0], provenance)
+    return _finished(seg, label_map, datasets[0], provenance, encoding)
 
 
 def segmentation_reference(label_map: LabelMap, source: Dataset, provenance: Provenance) -> Dataset:
@@ -73,8 +93,11 @@ def segmentation_reference(label_map: LabelMap, source: Dataset, provenance: Pro
     return reference
 
 
-def _instance_uid(label_map: LabelMap, source: Dataset, provenance: Provenance) -> str:
-    return derived_uid(provenance.job_id, f"seg/{provenance.of_series(source.SeriesInstanceUID)}/{label_map.name}")
+def _instance_uid(
+    label_map: LabelMap, source: Dataset, provenance: Provenance, encoding: Encoding = Encoding.BINARY
+) -> str:
+    of_series = provenance.of_series(source.SeriesInstanceUID)
+    return derived_uid(provenance.job_id, f"{encoding.value}/{of_series}/{label_map.name}")
 
 
 def _check(label_map: LabelMap, sources: Sequence[Dataset]) -> None:
@@ -118,13 +141,15 @@ def _description(number: int, segment: Segment, provenance: Provenance) -> hd.se
     return description
 
 
-def _finished(seg: Dataset, label_map: LabelMap, source: Dataset, provenance: Provenance) -> Dataset:
+def _finished(
+    seg: Dataset, label_map: LabelMap, source: Dataset, provenance: Provenance, encoding: Encoding
+) -> Dataset:
     """Add what highdicom has no argument for, and replace what it takes from the clock or at random."""
     stamp(seg, title=f"{provenance.use_case} {label_map.name}", source=source, provenance=provenance)
     if "FrameOfReferenceUID" not in source:
         seg.PatientOrientation = source.get("PatientOrientation") or ""  # type 2C without a frame of reference
     of_series = provenance.of_series(source.SeriesInstanceUID)
-    organization_uid = derived_uid(provenance.job_id, f"seg/{of_series}/{label_map.name}/dimensions")
+    organization_uid = derived_uid(provenance.job_id, f"{encoding.value}/{of_series}/{label_map.name}/dimensions")
     seg.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization_uid
     for index in seg.DimensionIndexSequence:
         index.DimensionOrganizationUID = organization_uid

@@ -34,11 +34,13 @@ _OUTCOME: Final[Document] = {
     "findings": [],
     "limits": [],
     "remarks": [],
+    "comparison": None,
     "inputs": {},
     "files": {},
 }
 _INFERENCE: Final[Document] = {
-    **{name: value for name, value in _OUTCOME.items() if name != "remarks"},
+    **{name: value for name, value in _OUTCOME.items() if name not in {"remarks", "comparison"}},
+    "comparisons": [],
     "outputs": {},
     "arrays": {},
     "triage_reason": None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from radbus_contracts.facts import TriageStatus
 from radbus_runtime.cursors import Place
@@ -17,12 +17,16 @@ from radbus_storage.errors import AlreadyThereError
 from radbus_results.domain.inference import Inference, Model
 
 _NEWEST_FIRST = (("completed_at", -1), ("_id", -1))
+_URGENT_FIRST = (("triage", 1), ("completed_at", 1), ("_id", 1))  # by their names critical is before routine
+_STANDS: Final = {"superseded_by": None, "erased_at": None}
 INFERENCE_INDEXES = (
     Index((("institution", 1), *_NEWEST_FIRST)),
     Index((("institution", 1), ("study_instance_uid", 1), *_NEWEST_FIRST)),
     Index((("institution", 1), ("series_instance_uids", 1), *_NEWEST_FIRST)),
     Index((("institution", 1), ("use_case", 1), ("subject_uid", 1), ("revision", 1))),
     Index((("institution", 1), ("patient_key", 1), ("model.id", 1), *_NEWEST_FIRST)),
+    # For worklists. Null within the keys would be a range, and what comes behind a range has no order.
+    Index((("institution", 1), *_URGENT_FIRST), only_where=_STANDS),
     OUTBOX_INDEX,
 )
 
@@ -44,6 +48,15 @@ class Search:
     model_ids: tuple[str, ...] = ()  # that the reader may see; empty is any
     current_only: bool = False
     kept_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistPlace:
+    """Where a page of a worklist ended."""
+
+    triage: TriageStatus
+    at: datetime
+    id: str
 
 
 class Inferences:
@@ -103,6 +116,33 @@ class Inferences:
         found = await self.collection.find(where, limit=limit, sort=_NEWEST_FIRST, only={"outbox": 0})
         return [_inference(each) for each in found]
 
+    async def worklist(
+        self, institution: str, search: Search, *, limit: int, after: WorklistPlace | None = None
+    ) -> list[Inference]:
+        """Read a page of what stands, critical first and of each the longest waiting first."""
+        where: Document = {"institution": institution, **_STANDS, **_filter(search)}
+        found: list[Document] = []
+        for stretch in _stretches(after):
+            if len(found) < limit and search.triage in {None, stretch["triage"]}:
+                both = {"completed_at": {**where.get("completed_at", {}), **stretch.pop("completed_at", {})}}
+                asked = {**where, **stretch, **{name: range_ for name, range_ in both.items() if range_}}
+                rest = limit - len(found)
+                found += await self.collection.find(asked, limit=rest, sort=_URGENT_FIRST, only={"outbox": 0})
+        return [_inference(each) for each in found]
+
+
+def _stretches(after: WorklistPlace | None) -> list[Document]:
+    """Say what comes behind a place, in its order; in one query MongoDB would sort all of it in memory."""
+    classes = [{"triage": each.value} for each in (TriageStatus.CRITICAL, TriageStatus.ROUTINE)]
+    if after is None:
+        return classes
+    same = {"triage": after.triage.value}
+    return [
+        {**same, "completed_at": {"$eq": after.at}, "_id": {"$gt": after.id}},
+        {**same, "completed_at": {"$gt": after.at}},
+        *(classes[1:] if after.triage is TriageStatus.CRITICAL else []),
+    ]
+
 
 def _beside(inference: Inference, comparison: str) -> list[Document]:
     at = {"requested_at": {comparison: inference.requested_at}}
@@ -145,7 +185,8 @@ def _document(inference: Inference, message: Outgoing) -> Document:
 def _inference(found: Mapping[str, Any]) -> Inference:
     # What was recorded before there was a field has it not: those that came later have a default.
     values = {each.name: found[each.name] for each in fields(Inference) if each.name in found}
-    values |= {name: tuple(values[name]) for name in ("series_instance_uids", "measurements", "findings", "limits")}
+    lists = ("series_instance_uids", "measurements", "findings", "limits", "comparisons")
+    values |= {name: tuple(values.get(name, ())) for name in lists}
     values["files"] = {kind: tuple(keys) for kind, keys in values["files"].items()}
     values["model"] = Model(**values["model"])
     values["models"] = tuple(Model(**each) for each in values["models"])

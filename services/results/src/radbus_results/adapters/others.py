@@ -11,17 +11,17 @@ from typing import Any
 from radbus_contracts import identity
 from radbus_contracts.errors import PermanentError, TransientError
 from radbus_contracts.facts import JobCompletedV1
+from radbus_runtime.patient_key import PatientKeys
 from radbus_storage import records
 from radbus_storage.documents import Document, Documents
 
 from radbus_results.domain.case import Intake, OnRequest, Undecided, UnderProcess, Unrouted
 from radbus_results.domain.inference import Context, Outcome
-from radbus_results.domain.patient_key import PatientKeys
 
 _STUDY_LIMIT = 1000
 _STATE = {"state": 1, "revision": 1, "study_instance_uid": 1, "series_instance_uid": 1}
 _DECIDED = {"job_ids": 1, "reason": 1, "decisions.matched": 1, "decisions.on_request": 1, "wishes_seen": 1}
-_OUTCOME_FIELDS = ("summary", "usable", "values", "measurements", "findings", "inputs", "files")
+_OUTCOME_FIELDS = ("summary", "usable", "values", "measurements", "findings", "inputs", "files", "comparison")
 
 
 class OutcomeMissingError(TransientError):
@@ -89,25 +89,22 @@ class OtherRecords:
         only = {"title": 1, "requested_at": 1, "accepted_at": 1, "retries": 1}
         record = await self._jobs.find_one({"_id": job.job_id, "institution": institution}, only=only) or {}
         where = {"_id": identity.record_id(institution, job.series_instance_uids[0]), "institution": institution}
-        fields = {"elements.StudyDate": 1, "elements.PatientID": 1}
+        fields = {"elements.StudyDate": 1, "elements.StudyTime": 1, "elements.PatientID": 1}
         elements = (await self._series.find_one(where, only=fields) or {}).get("elements", {})
-        date = elements.get("StudyDate")
+        date, time = elements.get("StudyDate"), elements.get("StudyTime")
         return Context(
             institution=institution,
             completed_at=completed_at,
             requested_at=record.get("requested_at") or completed_at,
             title=record.get("title"),
             study_date=str(date) if date else None,
+            study_time=str(time) if time else None,
             patient_key=self._patient_key(institution, elements.get("PatientID")),
             waited_since=None if record.get("retries") else record.get("accepted_at") or record.get("requested_at"),
         )
 
     def _patient_key(self, institution: str, patient_id: object) -> str | None:
-        if self._patient_keys is None or patient_id is None:
-            return None
-        # A backslash within makes a list of what is one value here.
-        text = "\\".join(map(str, patient_id)) if isinstance(patient_id, list) else str(patient_id)
-        return self._patient_keys.of(institution, text)
+        return None if self._patient_keys is None else self._patient_keys.of_element(institution, patient_id)
 
     async def series(self, institution: str, series_instance_uid: str) -> SeriesIntake | None:
         """Read a series' record."""

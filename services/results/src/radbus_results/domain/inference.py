@@ -35,6 +35,7 @@ class Outcome:
     measurements: Sequence[Json] = ()
     findings: Sequence[Json] = ()
     limits: Sequence[str] = ()
+    comparison: Json | None = None
     inputs: Json = field(default_factory=dict)
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -53,6 +54,7 @@ class Context:
     requested_at: datetime
     title: str | None = None
     study_date: str | None = None
+    study_time: str | None = None
     patient_key: str | None = None
     waited_since: datetime | None = None  # accepted, or asked for; none where an operator let the job go on
 
@@ -89,6 +91,8 @@ class Inference:
     triage: TriageStatus
     triage_reason: str | None
     patient_key: str | None = None
+    study_time: str | None = None
+    comparisons: tuple[Json, ...] = ()  # with the patient's previous result, of each task that has compared
     superseded_by: str | None = None
     erased_at: datetime | None = None  # since when its outputs are not kept any more
 

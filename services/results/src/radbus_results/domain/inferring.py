@@ -44,6 +44,7 @@ def infer_from(job: JobCompletedV1, outcomes: Sequence[Outcome], context: Contex
         title=context.title or job.use_case,
         study_instance_uid=job.study_instance_uid,
         study_date=context.study_date,
+        study_time=context.study_time,
         patient_key=context.patient_key,
         series_instance_uids=job.series_instance_uids,
         subject_uid=job.subject_uid,
@@ -54,10 +55,11 @@ def infer_from(job: JobCompletedV1, outcomes: Sequence[Outcome], context: Contex
         outputs=_outputs(job, usable),
         arrays=_arrays(outcomes),
         values=values,
-        summary=_summary(usable or judging or outcomes),
+        summary=" ".join([_summary(usable or judging or outcomes), *_compared(usable)]),
         usable=bool(usable) or not judging,
         measurements=tuple(each for outcome in usable for each in outcome.measurements),
         findings=tuple(each for outcome in usable for each in outcome.findings),
+        comparisons=tuple(each.comparison for each in usable if each.comparison),
         limits=_limits(outcomes, all_unusable=not usable),
         files=_files(outcomes),
         triage=urgency.status,
@@ -83,6 +85,12 @@ def _text(value: JsonValue) -> str | None:
 
 def _summary(outcomes: Iterable[Outcome]) -> str:
     return " ".join(dict.fromkeys(each.summary.strip() for each in outcomes if each.summary.strip()))
+
+
+def _compared(outcomes: Iterable[Outcome]) -> list[str]:
+    """Say in words what has changed, for those who read nothing but the report."""
+    comparisons = [each.comparison for each in outcomes if each.comparison and each.comparison.get("previous")]
+    return [str(each["summary"]) for each in comparisons]
 
 
 def _limits(outcomes: Iterable[Outcome], *, all_unusable: bool) -> tuple[str, ...]:

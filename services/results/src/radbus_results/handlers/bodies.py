@@ -12,6 +12,39 @@ from radbus_runtime.documented import RefusalBody
 Urls = dict[str, list[str]]
 
 
+class PreviousBody(BaseModel):
+    """The earlier result of the same patient that was compared with."""
+
+    inference_id: str
+    study_instance_uid: str
+    series_instance_uids: list[str]
+    study_date: str = Field(description="YYYYMMDD.")
+    days_between: int = Field(ge=0)
+    machine: str
+    machine_version: str
+
+
+class ChangeBody(BaseModel):
+    """One measurement now and then."""
+
+    name: str
+    title: str
+    unit: str = Field(description="UCUM.")
+    value: float
+    previous: float
+    absolute: float = Field(description="In the unit; percentage points where that is %.")
+    percent: float | None = Field(description="Of the previous value; null where that says nothing.")
+
+
+class ComparisonBody(BaseModel):
+    """The change since the same patient's previous result, where the use case asks for it."""
+
+    previous: PreviousBody | None = Field(description="Null where there was nothing to compare with.")
+    changes: list[ChangeBody]
+    remarks: list[str] = Field(description="Why nothing was compared, or what else a change may come from.")
+    summary: str
+
+
 class ResultPart(BaseModel):
     """What was found, and the files of it."""
 
@@ -25,6 +58,9 @@ class ResultPart(BaseModel):
     measurements: list[Mapping[str, JsonValue]]
     findings: list[Mapping[str, JsonValue]]
     limits: list[str] = Field(description="What could not be judged, in sentences.")
+    comparisons: list[ComparisonBody] = Field(
+        description="With the patient's previous result, one of each machine; empty where the use case asks for none."
+    )
     disclaimer: str
     inference_id: str
     title: str
@@ -154,6 +190,9 @@ class InferenceBody(PatientInferenceBody):
     measurements: list[Mapping[str, JsonValue]]
     findings: list[Mapping[str, JsonValue]]
     limits: list[str]
+    comparisons: list[ComparisonBody] = Field(
+        description="With the patient's previous result, one of each machine; empty where the use case asks for none."
+    )
     files: Urls
     completed_at: datetime
     superseded_by: str | None

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Protocol
 
 import structlog
@@ -16,11 +17,11 @@ from radbus_contracts.facts import TriageStatus
 from radbus_runtime.audit.access import current_access
 from radbus_runtime.audit.codes import QUERY, READ, ObjectKind
 from radbus_runtime.auth.principal import AccessScope, Principal, Requires
-from radbus_runtime.cursors import CURSOR_CHARACTERS, cursor_of, in_utc, place_of
+from radbus_runtime.cursors import CURSOR_CHARACTERS, CursorError, cursor_of, in_utc, place_of
 from radbus_runtime.documented import RefusalBody, refusal
 from radbus_runtime.http import id_for_log
 
-from radbus_results.adapters.inferences import Inferences, Search
+from radbus_results.adapters.inferences import Inferences, Search, WorklistPlace
 from radbus_results.domain.inference import Inference
 from radbus_results.handlers.bodies import InferenceBody
 from radbus_results.handlers.documented import ERASED, PENDING, REFUSALS
@@ -31,6 +32,13 @@ log = structlog.get_logger(__name__)
 
 PAGE_WITH_FILES_LIMIT = 10
 _ID_CHARACTERS = 128
+
+
+class Order(StrEnum):
+    """In which order results are listed."""
+
+    NEWEST = "newest"
+    TRIAGE = "triage"
 
 
 class ArchivesOf(Protocol):
@@ -54,6 +62,11 @@ class InferenceQuery(BaseModel):
     triage: TriageStatus | None = Field(default=None, description="Routine or Critical.")
     since: datetime | None = Field(default=None, description="Completed at this time or later; UTC where it says none.")
     until: datetime | None = Field(default=None, description="Completed before this time.")
+    order: Order = Field(
+        default=Order.NEWEST,
+        description="`newest` first; or `triage`, a worklist: critical first, of each the longest waiting first, "
+        "without what was superseded or erased.",
+    )
     limit: int = Field(default=50, ge=1, le=500)
     cursor: str | None = Field(
         default=None, max_length=CURSOR_CHARACTERS, description="From the `Link` of the page before."
@@ -102,12 +115,20 @@ class InferencesReader:
 
     async def page(self, principal: Principal, query: InferenceQuery) -> tuple[list[InferenceBody], str | None]:
         """Return a page, and the cursor of the next when there is one."""
-        after = place_of(query.cursor) if query.cursor else None
         size, search = query.page_size, replace(query.search, model_ids=principal.models)
-        found = await self._inferences.search(principal.institution, search, limit=size + 1, after=after)
+        institution, triaged = principal.institution, query.order is Order.TRIAGE
+        if triaged:
+            place = worklist_place_of(query.cursor) if query.cursor else None
+            found = await self._inferences.worklist(institution, search, limit=size + 1, after=place)
+        else:
+            after = place_of(query.cursor) if query.cursor else None
+            found = await self._inferences.search(institution, search, limit=size + 1, after=after)
         page = found[:size]
         bodies = await self._bodies(principal, page, with_files=query.files)
-        return bodies, cursor_of(page[-1].completed_at, page[-1].id) if len(found) > size else None
+        if len(found) <= size:
+            return bodies, None
+        last = page[-1]
+        return bodies, cursor_of(last.completed_at, f"{last.triage.value}|{last.id}" if triaged else last.id)
 
     async def one(self, principal: Principal, inference_id: str) -> InferenceBody | RefusalBody | None:
         """Return one inference, with archives of its series; None where it is not the reader's to see.
@@ -132,6 +153,19 @@ class InferencesReader:
         )
 
 
+def worklist_place_of(cursor: str) -> WorklistPlace:
+    """Read the cursor of a worklist's page.
+
+    Raises:
+        CursorError: It is none.
+    """
+    place = place_of(cursor)
+    triage, _, inference_id = place.id.partition("|")
+    if triage not in set(TriageStatus) or not inference_id:
+        raise CursorError("cursor: expected one that came with a page of this order")
+    return WorklistPlace(TriageStatus(triage), place.at, inference_id)
+
+
 def note(inferences: Iterable[Inference]) -> None:
     """Say for the audit trail which inferences are reached, and of what."""
     access, reached = current_access(), list(inferences)
@@ -148,7 +182,7 @@ def inference_routes(reader: InferencesReader, requires: Requires) -> APIRouter:
     @router.get(
         "/inferences",
         responses={400: refusal("Not a cursor of a page.")},
-        summary="Results, newest first, in pages.",
+        summary="Results, newest first or as a worklist, in pages.",
     )
     async def inferences(
         request: Request,

@@ -20,11 +20,11 @@ from radbus_runtime.auth.principal import AccessScope, Principal, Requires
 from radbus_runtime.cursors import CURSOR_CHARACTERS, cursor_of, place_of
 from radbus_runtime.dialects import RETRY_AFTER_S, DetailRoute
 from radbus_runtime.documented import DetailBody
+from radbus_runtime.patient_key import PatientKeys
 
 from radbus_results.adapters.archives import ArchivesPendingError
 from radbus_results.adapters.inferences import Inferences, Search
 from radbus_results.domain.inference import Inference
-from radbus_results.domain.patient_key import PatientKeys
 from radbus_results.handlers.bodies import PatientInferenceBody
 from radbus_results.handlers.documented import DETAILS
 from radbus_results.handlers.inferences import ArchivesOf, note

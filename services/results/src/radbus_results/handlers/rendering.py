@@ -16,6 +16,7 @@ from radbus_results.domain.case import Failed
 from radbus_results.domain.inference import Inference
 from radbus_results.domain.judgements import decisions_of, scores_of
 from radbus_results.handlers.bodies import (
+    ComparisonBody,
     DatedStudy,
     FailedJob,
     InferenceBody,
@@ -80,6 +81,7 @@ def inference_body(inference: Inference, *, archives: Mapping[str, str], sign: S
         measurements=list(inference.measurements),
         findings=list(inference.findings),
         limits=list(inference.limits),
+        comparisons=[ComparisonBody.model_validate(each) for each in inference.comparisons],
         files=_urls(inference.files, sign),
         completed_at=inference.completed_at,
         superseded_by=inference.superseded_by,
@@ -114,6 +116,7 @@ def _result_part(inference: Inference, sign: Sign) -> ResultPart:
         measurements=list(inference.measurements),
         findings=list(inference.findings),
         limits=list(inference.limits),
+        comparisons=[ComparisonBody.model_validate(each) for each in inference.comparisons],
         disclaimer=RESEARCH_USE_ONLY,
         inference_id=inference.id,
         title=inference.title,

@@ -69,6 +69,7 @@ class Routing:
             tasks=tuple(_spec(task, decision) for task in use_case.tasks),
             critical_when=use_case.triage.critical.expression if use_case.triage.critical else None,
             accepted_at=None if decision.on_request else subject.accepted_at,
+            compare=use_case.compare.spec if use_case.compare else None,
         )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
 from radbus_contracts.errors import PermanentError
-from radbus_contracts.facts import Priority, Scope, Source
+from radbus_contracts.facts import CompareSpec, Priority, Scope, Source
 from radbus_runtime.conditions import Condition, ConditionError
 
 SOURCE_CONDITION = "source"
@@ -50,6 +50,7 @@ Cel = Annotated[
     WithJsonSchema({"type": "string", "description": "CEL expression."}),
 ]
 ConditionName = Annotated[str, Field(pattern=_NAME, max_length=64)]
+MeasurementName = Annotated[str, Field(min_length=1, max_length=200)]
 ChannelName = Annotated[str, Field(pattern=_CHANNEL, max_length=64)]
 
 
@@ -79,6 +80,20 @@ class Triage(_Strict):
     critical: Cel | None = None
 
 
+class Compare(_Strict):
+    """With what a result is compared: the same patient's result of the latest earlier study."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_by_name=True)
+
+    against: Literal["previous"] = Field(alias="with")
+    measurements: tuple[MeasurementName, ...] = Field(default=(), max_length=100)
+
+    @property
+    def spec(self) -> CompareSpec:
+        """Return it as jobs carry it."""
+        return CompareSpec(against=self.against, measurements=self.measurements)
+
+
 class UseCase(_Strict):
     """One use case, checked as a whole: what it is for, what it runs."""
 
@@ -93,6 +108,7 @@ class UseCase(_Strict):
     compute: Compute = Compute.AUTOMATIC
     tasks: tuple[UseCaseTask, ...] = Field(min_length=1)
     triage: Triage = Triage()
+    compare: Compare | None = None
 
     def admits(self, source: Source) -> bool:
         """Say whether one of the source's names fits one of `sources`; `*` also fits a source without any name."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
-from radbus_contracts.facts import Dialect, Priority, Scope, Source
+from radbus_contracts.facts import CompareSpec, Dialect, Priority, Scope, Source
 from radbus_runtime.audit.codes import EXPLAIN, LOOK_UP
 from radbus_runtime.auth.principal import AccessScope, Requires
 from radbus_runtime.documented import REFUSALS, refusal
@@ -40,6 +40,7 @@ class UseCaseView(BaseModel):
     compute: Compute
     tasks: tuple[TaskView, ...]
     critical_when: str | None = Field(description="CEL over the tasks' values: the result is critical.")
+    compare: CompareSpec | None = Field(description="With which earlier result of the patient it is compared.")
 
 
 class UseCaseList(BaseModel):
@@ -128,6 +129,7 @@ def _view(use_case: UseCase) -> UseCaseView:
         compute=use_case.compute,
         tasks=tuple(_task_view(task) for task in use_case.tasks),
         critical_when=critical.expression if critical else None,
+        compare=use_case.compare.spec if use_case.compare else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from radbus_contracts.facts import Priority, Scope
+from radbus_contracts.facts import CompareSpec, Priority, Scope
 from radbus_storage.documents import Document
 
 from radbus_scheduler.domain.job import Job, JobState, Task, TaskState
@@ -24,6 +24,7 @@ def job_document(job: Job) -> Document:
         "priority": job.priority.value,
         "critical_when": job.critical_when,
         "archive": job.archive,
+        "compare": job.compare.model_dump(mode="json") if job.compare else None,
         "requested_at": job.requested_at,
         "accepted_at": job.accepted_at,
         "traceparent": job.traceparent,
@@ -66,6 +67,7 @@ def job_of(document: Document) -> Job:
         reason=document["reason"],
         traceparent=document["traceparent"],
         archive=document.get("archive"),  # absent in the records of earlier versions, as are the channels of tasks
+        compare=CompareSpec.model_validate(document["compare"]) if document.get("compare") else None,
         retries=document.get("retries", 0),
         accepted_at=document.get("accepted_at"),
     )

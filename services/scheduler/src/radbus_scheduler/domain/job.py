@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from radbus_contracts.facts import Priority, Scope
+from radbus_contracts.facts import CompareSpec, Priority, Scope
 
 
 class TaskState(StrEnum):
@@ -83,6 +83,7 @@ class Job:
     traceparent: str | None = None
     accepted_at: datetime | None = None
     archive: str | None = None
+    compare: CompareSpec | None = None
     retries: int = 0
 
     def task(self, task_id: str) -> Task | None:

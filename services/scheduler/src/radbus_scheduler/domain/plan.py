@@ -45,6 +45,7 @@ def plan(
         traceparent=traceparent,
         archive=asked.archive,
         accepted_at=asked.accepted_at,
+        compare=asked.compare,
     )
     reason = fault_of(asked.tasks, machines)
     return job if reason is None else _refused(job, reason, now)

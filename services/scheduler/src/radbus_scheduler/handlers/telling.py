@@ -46,6 +46,7 @@ def _order(teller: Teller, job: Job, task: Task) -> Outgoing:
         needs=_outcomes(job, only=task.needs),
         channels=dict(task.channels),
         archive=job.archive,
+        compare=job.compare,
         finish_by=job.finish_by,
     )
     return teller.tell(

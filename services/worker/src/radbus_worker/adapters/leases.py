@@ -62,6 +62,12 @@ class Leases:
         """Keep a lease for a time after its outcome is written, so that nobody runs the task while the news travels."""
         await self.leases.update(self._mine(claim), [{"$set": {"until": after(seconds)}}])
 
+    async def first_prior(self, claim: Claim, prior: dict[str, Any]) -> dict[str, Any]:
+        """Note with which earlier result a task compares, and return what its first attempt has noted."""
+        kept = {"prior": {"$ifNull": ["$prior", {"$literal": prior}]}}
+        lease = await self.leases.update_and_get({"_id": claim.lease_id}, [{"$set": kept}])
+        return prior if lease is None else dict(lease["prior"])
+
     async def give_up(self, claim: Claim) -> None:
         """Let another worker take the task at once."""
         await self.leases.update(self._mine(claim), [{"$set": {"until": NOW, "released": True}}])

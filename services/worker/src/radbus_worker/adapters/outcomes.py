@@ -132,6 +132,7 @@ def _produced(result: Produced) -> dict[str, Any]:
         "findings": [asdict(finding) for finding in output.findings],
         "limits": list(output.limits),
         "remarks": list(result.remarks),
+        "comparison": None if result.comparison is None else result.comparison.as_json(),
         "inputs": dict(result.inputs),
         "files": {kind: list(keys) for kind, keys in result.files.items()},
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 from radbus_dicom.decoding import decode_into
 from radbus_dicom.derived.archives import make_npz
+from radbus_dicom.derived.comparison import Comparison
 from radbus_dicom.derived.encapsulated_pdf import make_encapsulated_pdf
 from radbus_dicom.derived.fhir import make_fhir_bundle
 from radbus_dicom.derived.hl7 import make_oru_r01
@@ -20,7 +21,7 @@ from radbus_dicom.derived.report_pdf import make_report_pdf
 from radbus_dicom.derived.reported import Reported
 from radbus_dicom.derived.rt_structure_set import Structures, make_rt_structure_set
 from radbus_dicom.derived.secondary_capture import Overlaid, make_secondary_captures
-from radbus_dicom.derived.segmentation import make_segmentation, segmentation_reference
+from radbus_dicom.derived.segmentation import Encoding, make_segmentation, segmentation_reference
 from radbus_dicom.frames import FrameHeader, read_frame_headers
 from radbus_dicom.geometry import FrameSlot
 from radbus_dicom.opening import read_header_dataset
@@ -68,13 +69,14 @@ def decode(work: Sequence[tuple[Path, tuple[FrameSlot, ...]]], target: SharedVol
         decode_into(path, slots, voxels)
 
 
-def write_segmentation(labels: SharedLabels, origin: Origin, target: Path) -> bool:
+def write_segmentation(labels: SharedLabels, origin: Origin, encoding: Encoding, target: Path) -> bool:
     """Write the SEG of a label map; False when nothing is labelled and there is none."""
     ds = make_segmentation(
         labels.label_map(),
         sources=_headers(origin),
         frames=origin.volume.frames,
         provenance=origin.provenance,
+        encoding=encoding,
     )
     if ds is None:
         return False
@@ -83,7 +85,11 @@ def write_segmentation(labels: SharedLabels, origin: Origin, target: Path) -> bo
 
 
 def write_measurement_report(
-    output: MachineOutput, labels: Sequence[SharedLabels], origin: Origin, target: Path
+    output: MachineOutput,
+    labels: Sequence[SharedLabels],
+    origin: Origin,
+    comparison: Comparison | None,
+    target: Path,
 ) -> bool:
     """Write the SR of an output, whose label maps come as `labels`; False when it has nothing to say."""
     headers = _headers(origin)
@@ -99,6 +105,7 @@ def write_measurement_report(
         frames=origin.volume.frames,
         segmentations=references,
         provenance=origin.provenance,
+        comparison=comparison,
     )
     if ds is None:
         return False

@@ -8,15 +8,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import structlog
 from radbus_contracts.errors import TransientError
 from radbus_dicom.derived.archives import output_json
+from radbus_dicom.derived.comparison import Comparison
 from radbus_dicom.derived.key_slices import BRAIN_WINDOW, LUNG_WINDOW, Window
 from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import Provenance
+from radbus_dicom.derived.segmentation import Encoding
 from radbus_dicom.errors import OutputNotValid, SeriesNotUsable
 from radbus_dicom.geometry import PROJECTION_MODALITIES
 from radbus_machines.shared_blocks import make_block
@@ -37,6 +40,7 @@ ARCHIVE_KINDS = frozenset({"rtstruct"})
 
 _TITLES = {
     "seg": "segmentation objects",
+    "seg_labelmap": "label map segmentation objects",
     "sr": "measurement reports",
     "gsps": "presentation states",
     "sc": "secondary captures",
@@ -66,6 +70,7 @@ class Wanted:
     folder: Path
     provenance: Provenance
     model_id: str
+    comparison: Comparison | None = None
 
 
 def series_kinds(loaded: LoadedVolume, output: MachineOutput) -> frozenset[str]:
@@ -97,6 +102,7 @@ class Renderer:
     """Makes the files of every machine, so that every machine gets them all."""
 
     pool: CpuPool
+    encodings: tuple[Encoding, ...] = (Encoding.BINARY,)
 
     async def render(self, loaded: LoadedVolume, output: MachineOutput, wanted: Wanted) -> Rendered:
         """Write the wanted files of an output, and its JSON.
@@ -118,7 +124,8 @@ class Renderer:
             work = (each.draw if wanted.kinds <= ARCHIVE_KINDS else _drawn_or(each, left_out) for each in drawings)
             files = await all_of(work, at_a_time=2 * self.pool.processes)
         remarks = tuple(f"The {_TITLES[kind]} could not be made and were left out." for kind in sorted(left_out))
-        content = output_json(output, provenance=wanted.provenance, remarks=(*loaded.volume.remarks, *remarks))
+        told = (*loaded.volume.remarks, *remarks)
+        content = output_json(output, provenance=wanted.provenance, remarks=told, comparison=wanted.comparison)
         json_file = RenderedFile("json", wanted.folder / "output.json", "application/json")
         await asyncio.to_thread(json_file.path.write_bytes, content)
         return Rendered([file for of_one in files for file in of_one] + [json_file], remarks)
@@ -143,12 +150,16 @@ class Renderer:
         origin = pixel_work.Origin(tuple(loaded.plan.slots_by_path()), loaded.shared, wanted.provenance)
         folder, seen = wanted.folder, (labels, output.key_frames, _window(output, loaded), origin)
         if "seg" in wanted.kinds:
-            for each, name in zip(labels, _names(labels), strict=True):
-                write = partial(pixel_work.write_segmentation, each, origin)
-                yield self._one("seg", folder / f"seg-{name}.dcm", write)
+            for encoding, (each, name) in product(self.encodings, zip(labels, _names(labels), strict=True)):
+                write = partial(pixel_work.write_segmentation, each, origin, encoding)
+                yield self._one(encoding.value, folder / f"{encoding.value.replace('_', '-')}-{name}.dcm", write)
         if "sr" in wanted.kinds:
             said = replace(output, label_maps=())  # their arrays are shared, not sent
-            yield self._one("sr", folder / "sr.dcm", partial(pixel_work.write_measurement_report, said, labels, origin))
+            yield self._one(
+                "sr",
+                folder / "sr.dcm",
+                partial(pixel_work.write_measurement_report, said, labels, origin, wanted.comparison),
+            )
         if "gsps" in wanted.kinds and output.usable:
             yield self._one("gsps", folder / "gsps.dcm", partial(pixel_work.write_presentation_state, *seen))
         if "sc" in wanted.kinds and output.usable:

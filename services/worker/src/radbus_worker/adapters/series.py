@@ -76,6 +76,11 @@ class SeriesStore:
             raise SeriesMissingError(f"expected a record of the series {series_instance_uid}")
         return dict(found.get("elements", {}))
 
+    async def headers(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Read the header elements of several series by the `_id` of their records; those without one are left out."""
+        found = await self.series.find({"_id": {"$in": list(ids)}}, limit=len(ids) or 1, only={"elements": 1})
+        return {each["_id"]: dict(each.get("elements") or {}) for each in found}
+
     async def facts_of(self, institution: str, series_instance_uids: Sequence[str]) -> tuple[SeriesFacts, ...]:
         """Read what reports say of series, in the given order; those without a record are left out."""
         ids = [record_id(institution, uid) for uid in series_instance_uids]

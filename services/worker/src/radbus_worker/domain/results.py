@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from radbus_contracts.errors import PermanentError, RadbusError, TransientError
+from radbus_dicom.derived.comparison import Comparison
 from radbus_machines.types import MachineOutput
 
 Files = Mapping[str, tuple[str, ...]]
@@ -20,6 +21,7 @@ class Produced:
     remarks: tuple[str, ...] = ()
     inputs: Mapping[str, object] = field(default_factory=dict)
     files: Files = field(default_factory=dict)
+    comparison: Comparison | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from radbus_worker.adapters.channels import Channel
 from radbus_worker.adapters.derived_objects import DerivedObjects
 from radbus_worker.adapters.machines import CodedMachine
 from radbus_worker.adapters.own_threads import MachineThreads
+from radbus_worker.adapters.priors import Priors
 from radbus_worker.adapters.rendering import ARCHIVE_KINDS, Renderer, Wanted, series_kinds
 from radbus_worker.adapters.scratch import private_folder
 from radbus_worker.adapters.volumes import LoadedVolume, VolumeLoader
@@ -45,6 +46,7 @@ class VolumeWorkshop:
     uploaded: Channels
     loader: VolumeLoader
     renderer: Renderer
+    priors: Priors
     derived: DerivedObjects
     threads: MachineThreads
     scratch_dir: Path
@@ -77,16 +79,18 @@ class JudgeVolume:
                 answered = await workshop.threads.infer(self.station, loaded.volume, told)
                 output = check_output(answered, label_bytes=workshop.loader.limit_bytes)
             progress(_INFERRED)
+            comparison = await workshop.priors.compare(claim, manifest, output)
             kinds = ARCHIVE_KINDS if on_archive else series_kinds(loaded, output)
             with stage(Stage.RENDER, machine=machine):
-                wanted = Wanted(kinds, folder, provenance_of(claim, manifest), manifest.public_id)
+                wanted = Wanted(kinds, folder, provenance_of(claim, manifest), manifest.public_id, comparison)
                 rendered = await workshop.renderer.render(loaded, output, wanted)
             progress(_RENDERED)
             with stage(Stage.KEEP, machine=machine):
                 keys = await workshop.derived.store(claim, rendered.files)
             # What was in an archive is not kept, nor told of.
             inputs = {} if on_archive else _inputs(claim, channels, volumes)
-            return Produced(output, (*loaded.volume.remarks, *rendered.remarks), inputs, keys)
+            remarks = (*loaded.volume.remarks, *rendered.remarks)
+            return Produced(output, remarks, inputs, keys, comparison)
 
     def _loaded(self, channel: Channel, limit_bytes: int) -> AbstractAsyncContextManager[LoadedVolume]:
         return self.workshop.loader.loaded(

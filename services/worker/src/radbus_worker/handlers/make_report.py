@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from radbus_contracts.errors import PermanentError
+from radbus_dicom.derived.comparison import comparison_of
 from radbus_dicom.derived.provenance import Provenance
 from radbus_dicom.derived.report_pdf import KeyImage, PatientFacts, ReportContent, machine_in_words
 from radbus_dicom.derived.reported import Reported
@@ -129,6 +130,7 @@ def _content(
         limits=tuple(each for outcome in outcomes for each in outcome["limits"]),
         remarks=tuple(each for outcome in outcomes for each in outcome["remarks"]),
         further_machines=_further(outcomes),
+        comparisons=tuple(comparison_of(each["comparison"]) for each in outcomes if each.get("comparison")),
     )
 
 

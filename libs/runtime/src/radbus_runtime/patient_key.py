@@ -15,6 +15,14 @@ class PatientKeys:
 
     secret: bytes = field(repr=False)
 
+    def of_element(self, institution: str, patient_id: object) -> str | None:
+        """Return the key of a PatientID as records have it; None where it is absent or empty."""
+        if patient_id is None:
+            return None
+        # A backslash within makes a list of what is one value here.
+        text = "\\".join(map(str, patient_id)) if isinstance(patient_id, list) else str(patient_id)
+        return self.of(institution, text)
+
     def of(self, institution: str, patient_id: str) -> str | None:
         """Return the key of a PatientID, whose padding says nothing; None for one that is empty."""
         significant = patient_id.strip(_PADDING)

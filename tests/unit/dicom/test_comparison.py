@@ -1,0 +1,191 @@
+"""A change is said alike in numbers and words, in every output; what cannot be paired is left out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import asdict, replace
+from io import BytesIO
+
+import highdicom as hd
+import pytest
+from hl7apy.parser import parse_message
+from radbus_dicom.derived.comparison import (
+    NOTHING_EARLIER,
+    Change,
+    Comparison,
+    Previous,
+    changes_between,
+    comparison_of,
+)
+from radbus_dicom.derived.fhir import make_fhir_bundle
+from radbus_dicom.derived.hl7 import make_oru_r01
+from radbus_dicom.derived.measurement_report import make_measurement_report
+from radbus_dicom.derived.report_pdf import PatientFacts, ReportContent, make_report_pdf
+from radbus_dicom.derived.reported import Reported, SeriesFacts
+from radbus_dicom.opening import read_header_dataset
+from radbus_machines.types import Code, MachineOutput, Measurement
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom", "ignore::UserWarning:highdicom")
+
+VOLUME, INDEX = Code("118565006", "SCT", "Volume"), Code("LAA-950", "99RADBUS", "Low attenuation")
+OFFSET = "128740"  # DCM: Longitudinal Temporal Offset from Event
+TIME_POINT = "C2348792"  # UMLS: TID 1502
+NOW = (
+    Measurement("volume_ml", "Both lungs: volume", 4435.0, "mL", VOLUME, "Counted."),
+    Measurement("index", "Both lungs: emphysema index", 12.5, "%", INDEX, "Counted."),
+    Measurement("new_ml", "Something new", 1.0, "mL", VOLUME, "Counted."),
+)
+BEFORE = [asdict(replace(NOW[0], value=4000.0)), asdict(replace(NOW[1], value=10.0))]
+PREVIOUS = Previous("inference", "job", "1.2.8", ("1.2.8.1",), "20250102", 365, "lung-ct", "1.0.0")
+COMPARED = Comparison(PREVIOUS, tuple(changes_between(NOW, BEFORE)), ("The kernel differs.",))
+
+
+def change(now: float, before: float, unit: str = "mL") -> Change:
+    return Change("x", "X", unit, VOLUME, now, before)
+
+
+def reported(provenance, *comparisons: Comparison) -> Reported:
+    facts = PatientFacts(patient_name="A^B", patient_id="P", study_date="20260102")
+    content = ReportContent("Chest CT", facts, "Fine.", provenance, measurements=NOW, comparisons=comparisons)
+    return Reported(content, "1.2.3", (SeriesFacts("1.2.4", "CT", 12),))
+
+
+def text_of(pdf: bytes, tmp_path) -> str:
+    path = tmp_path / "report.pdf"
+    path.write_bytes(pdf)
+    return subprocess.run(["pdftotext", "-layout", str(path), "-"], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "unit", "words"),
+    [
+        (4435.0, 4000.0, "mL", "+435 mL (+10.9 %)"),
+        (3.0, 4.0, "mL", "-1 mL (-25 %)"),
+        (4.0, 4.0, "mL", "0 mL (0 %)"),
+        (4.0, 0.0, "mL", "+4 mL"),
+        (0.3, 0.1, "mm", "+0.2 mm (+200 %)"),
+        (12.5, 10.0, "%", "+2.5 percentage points"),
+        (-851.0, -840.0, "[hnsf'U]", "-11 HU"),
+    ],
+)
+def test_a_change_is_said_with_its_sign_and_in_percent_only_where_that_says_something(now, before, unit, words):
+    assert change(now, before, unit).words == words
+
+
+def test_measurements_are_paired_by_name_unit_and_code_and_only_those_that_are_comparable():
+    moved = [*BEFORE, asdict(replace(NOW[2], unit="L"))]
+
+    assert [each.name for each in changes_between(NOW, moved)] == ["volume_ml", "index"]
+    assert [each.name for each in changes_between(NOW, moved, names=["index"])] == ["index"]
+    assert [*changes_between(NOW, [*BEFORE, BEFORE[0]], names=["volume_ml"])] == []
+
+
+def test_a_comparison_is_the_same_when_it_was_written_and_read():
+    document = json.loads(json.dumps(COMPARED.as_json()))
+
+    assert comparison_of(document) == COMPARED
+    assert comparison_of(Comparison(None, remarks=(NOTHING_EARLIER,)).as_json()).summary == NOTHING_EARLIER
+    assert document["changes"][0]["percent"] == 10.9
+    assert document["summary"].startswith("Compared with 2025-01-02 (365 days before): Both lungs: volume 4000 to 4435")
+
+
+def test_the_page_has_the_previous_values_their_date_and_the_changes(provenance, tmp_path):
+    text = text_of(make_report_pdf(reported(provenance, COMPARED).content), tmp_path)
+
+    assert "2025-01-02" in text
+    assert "+435 mL (+10.9" in text
+    assert "365 days before, by lung-ct 1.0.0" in text
+    assert "The kernel differs." in text
+
+
+def test_the_page_says_that_there_was_nothing_to_compare_with(provenance, tmp_path):
+    nothing = Comparison(None, remarks=(NOTHING_EARLIER,))
+
+    text = text_of(make_report_pdf(reported(provenance, nothing).content), tmp_path)
+
+    assert NOTHING_EARLIER in text
+    assert "Change" not in text
+
+
+def test_fhir_has_an_observation_of_each_change_that_names_both_studies(provenance):
+    bundle = json.loads(make_fhir_bundle(reported(provenance, COMPARED)))
+    resources = {entry["fullUrl"]: entry["resource"] for entry in bundle["entry"]}
+
+    changed = [each for each in resources.values() if "component" in each]
+    studies = [resources[each["reference"]] for each in changed[0]["derivedFrom"]]
+    (report,) = (each for each in resources.values() if each["resourceType"] == "DiagnosticReport")
+
+    assert [each["valueQuantity"]["value"] for each in changed] == [435, 2.5]
+    assert [each["valueQuantity"]["value"] for each in changed[0]["component"]] == [4000, 10.9, 365]
+    assert [each["identifier"][0]["value"] for each in studies] == ["urn:oid:1.2.3", "urn:oid:1.2.8"]
+    assert studies[1]["started"] == "2025-01-02"
+    assert COMPARED.summary in report["conclusion"]
+    assert len(report["result"]) == len(NOW) + 2
+
+
+def test_hl7_has_the_comparison_in_words_and_each_change_as_a_number(provenance):
+    content = make_oru_r01(reported(provenance, COMPARED)).decode()
+    fields = [line.split("|") for line in content.split("\r") if line.startswith("OBX")]
+
+    assert parse_message(content).msh.msh_9.value == "ORU^R01^ORU_R01"
+    assert [each[5] for each in fields if each[3].startswith("18834-2")] == [COMPARED.summary]
+    assert [(each[5], each[6]) for each in fields if each[3].startswith("CHANGE")] == [
+        ("435", "mL^^UCUM"),
+        ("2.5", "%^^UCUM"),
+    ]
+
+
+def test_the_sr_has_the_earlier_values_at_their_own_time_point_and_is_valid(
+    write_series, load_volume, provenance, dciodvfy, tmp_path
+):
+    paths = write_series([(0, 0, z) for z in range(3)])
+    frames = load_volume(paths).frames
+    sr = make_measurement_report(
+        MachineOutput("Fine.", measurements=NOW),
+        sources=[read_header_dataset(path) for path in paths],
+        frames=frames,
+        segmentations=[],
+        provenance=provenance,
+        comparison=COMPARED,
+    )
+    target = tmp_path / "sr.dcm"
+    sr.save_as(target, enforce_file_format=True)
+
+    said = subprocess.run([dciodvfy, str(target)], capture_output=True, text=True, check=False).stderr
+    groups = hd.sr.srread(BytesIO(target.read_bytes())).content.get_image_measurement_groups()
+    points = {str(item.value) for group in groups for item in _all(group) if item.name.value == TIME_POINT}
+    values = {
+        group.tracking_identifier: [float(each.value) for each in group.get_measurements() if each.name.value != OFFSET]
+        for group in groups
+    }
+
+    assert [line for line in said.splitlines() if line.startswith("Error")] == []
+    assert points == {"2025-01-02"}
+    assert values["Both lungs: volume, 2025-01-02"] == [4000.0]
+    assert values["Both lungs: volume, change since 2025-01-02"] == [435.0, 10.9]
+
+
+def test_every_group_of_the_sr_names_the_algorithm_and_how_it_was_run(write_series, load_volume, provenance):
+    paths = write_series([(0, 0, z) for z in range(3)])
+    sr = make_measurement_report(
+        MachineOutput("Fine.", measurements=NOW),
+        sources=[read_header_dataset(path) for path in paths],
+        frames=load_volume(paths).frames,
+        segmentations=[],
+        provenance=provenance,
+        comparison=COMPARED,
+    )
+
+    (imaging,) = (item for item in sr.ContentSequence if item.name.meaning == "Imaging Measurements")
+    for group in imaging.ContentSequence:
+        said = {item.name.meaning: item for item in group.ContentSequence}
+        parameters = [i.TextValue for i in group.ContentSequence if i.name.meaning == "Algorithm Parameters"]
+        assert said["Algorithm Name"].TextValue == provenance.machine
+        assert f"job={provenance.job_id}" in parameters
+
+
+def _all(items):
+    for item in items:
+        yield item
+        yield from _all(getattr(item, "ContentSequence", []))
