@@ -14,7 +14,6 @@ from radbus_contracts.notice import RESEARCH_USE_ONLY
 from radbus_machines.types import Frame, KeyFrame, LabelMap, Segment
 
 from radbus_dicom.derived.contours import Polygon, trace
-from radbus_dicom.derived.key_slices import Window
 from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
 from radbus_dicom.derived.sources import sources_for_highdicom
@@ -23,6 +22,8 @@ from radbus_dicom.errors import OutputNotValid
 from radbus_dicom.frames import rescalings
 from radbus_dicom.identity import derived_uid, series_uid
 from radbus_dicom.quiet import silence_pydicom
+from radbus_dicom.radiographs import is_inverted
+from radbus_dicom.tones import Curve, Tone
 
 silence_pydicom()
 
@@ -44,7 +45,7 @@ class Drawn:
     label_maps: Sequence[LabelMap]
     key_frames: Sequence[KeyFrame]
     frames: Sequence[Frame]
-    window: Window
+    window: Tone
 
 
 def make_presentation_state(drawn: Drawn, *, sources: Sequence[Dataset], provenance: Provenance) -> Dataset | None:
@@ -98,14 +99,21 @@ def _modality_lut(image: Dataset, slope: float, intercept: float) -> hd.Modality
     return hd.ModalityLUTTransformation(rescale_slope=slope, rescale_intercept=intercept, rescale_type=kind)
 
 
-def _windowed(window: Window) -> hd.pr.SoftcopyVOILUTTransformation:
+def _windowed(window: Tone) -> hd.pr.SoftcopyVOILUTTransformation:
+    if isinstance(window, Curve):
+        lut = hd.VOILUT(first_mapped_value=window.first, lut_data=window.entries)
+        return hd.pr.SoftcopyVOILUTTransformation(voi_luts=[lut])
     # Narrower than 1 a linear window has no meaning (PS3.3 C.11.2.1.2.1).
-    return hd.pr.SoftcopyVOILUTTransformation(window_center=window.centre, window_width=max(window.width, 1.0))
+    return hd.pr.SoftcopyVOILUTTransformation(
+        window_center=window.centre,
+        window_width=max(window.width, 1.0),
+        voi_lut_function=hd.VOILUTFunctionValues.SIGMOID if window.sigmoid else None,
+    )
 
 
 def _presentation_lut(image: Dataset) -> hd.PresentationLUTTransformation:
-    inverse = image.get("PhotometricInterpretation") == "MONOCHROME1"
-    return hd.PresentationLUTTransformation(presentation_lut_shape="INVERSE" if inverse else "IDENTITY")
+    shape = "INVERSE" if is_inverted(image) else "IDENTITY"
+    return hd.PresentationLUTTransformation(presentation_lut_shape=shape)
 
 
 class _Draughtsman:

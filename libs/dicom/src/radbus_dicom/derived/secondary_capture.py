@@ -15,15 +15,16 @@ from pydicom.uid import RLELossless
 from radbus_contracts.notice import RESEARCH_USE_ONLY
 from radbus_machines.types import KeyFrame, LabelMap, Volume
 
-from radbus_dicom.derived.key_slices import Window, default_window, orientation_letters, overlaid, write_fitting
+from radbus_dicom.derived.key_slices import default_window, orientation_letters, overlaid, write_fitting
 from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
 from radbus_dicom.derived.sources import sources_for_highdicom
 from radbus_dicom.derived.stamping import stamp
 from radbus_dicom.errors import OutputNotValid
-from radbus_dicom.geometry import PROJECTION_MODALITIES
 from radbus_dicom.identity import derived_uid, series_uid
 from radbus_dicom.quiet import silence_pydicom
+from radbus_dicom.radiographs import PROJECTION_MODALITIES
+from radbus_dicom.tones import Tone
 
 silence_pydicom()
 
@@ -41,7 +42,7 @@ class Overlaid:
     volume: Volume
     label_maps: Sequence[LabelMap]
     key_frames: Sequence[KeyFrame]
-    window: Window | None = None
+    window: Tone | None = None
 
 
 def chosen_frames(overlaid_: Overlaid, *, most: int = MOST_FRAMES) -> list[int]:

@@ -12,7 +12,7 @@ from radbus_dicom.derived.archives import make_npz
 from radbus_dicom.derived.encapsulated_pdf import make_encapsulated_pdf
 from radbus_dicom.derived.fhir import make_fhir_bundle
 from radbus_dicom.derived.hl7 import make_oru_r01
-from radbus_dicom.derived.key_slices import Window, default_window, draw_key_slice
+from radbus_dicom.derived.key_slices import default_window, draw_key_slice
 from radbus_dicom.derived.measurement_report import SegmentationReference, make_measurement_report
 from radbus_dicom.derived.presentation_state import Drawn, make_presentation_state
 from radbus_dicom.derived.provenance import Provenance
@@ -24,6 +24,7 @@ from radbus_dicom.derived.segmentation import make_segmentation, segmentation_re
 from radbus_dicom.frames import FrameHeader, read_frame_headers
 from radbus_dicom.geometry import FrameSlot
 from radbus_dicom.opening import read_header_dataset
+from radbus_dicom.tones import Tone
 from radbus_machines.types import KeyFrame, MachineOutput
 
 from radbus_worker.adapters.archives import read_entries, unpack
@@ -109,7 +110,7 @@ def write_measurement_report(
 def write_presentation_state(
     labels: Sequence[SharedLabels],
     key_frames: Sequence[KeyFrame],
-    window: Window | None,
+    window: Tone | None,
     origin: Origin,
     target: Path,
 ) -> bool:
@@ -126,7 +127,7 @@ def write_presentation_state(
 def write_secondary_captures(
     labels: Sequence[SharedLabels],
     key_frames: Sequence[KeyFrame],
-    window: Window | None,
+    window: Tone | None,
     origin: Origin,
     folder: Path,
 ) -> list[Path]:
@@ -168,7 +169,7 @@ def write_key_slices(
     volume: SharedVolume,
     labels: Sequence[SharedLabels],
     key_frames: Sequence[tuple[KeyFrame, Path]],
-    window: Window | None,
+    window: Tone | None,
 ) -> None:
     """Draw key frames with the labels over them."""
     drawn, label_maps = volume.volume_to_draw(), [each.label_map() for each in labels]

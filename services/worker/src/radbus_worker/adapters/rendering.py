@@ -14,11 +14,12 @@ import numpy as np
 import structlog
 from radbus_contracts.errors import TransientError
 from radbus_dicom.derived.archives import output_json
-from radbus_dicom.derived.key_slices import BRAIN_WINDOW, LUNG_WINDOW, Window
+from radbus_dicom.derived.key_slices import BRAIN_WINDOW, LUNG_WINDOW
 from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import Provenance
 from radbus_dicom.errors import OutputNotValid, SeriesNotUsable
-from radbus_dicom.geometry import PROJECTION_MODALITIES
+from radbus_dicom.radiographs import PROJECTION_MODALITIES
+from radbus_dicom.tones import Tone
 from radbus_machines.shared_blocks import make_block
 from radbus_machines.types import LabelMap, MachineOutput
 
@@ -258,8 +259,10 @@ async def _shared(label_map: LabelMap) -> AsyncIterator[SharedLabels]:
         block.remove()
 
 
-def _window(output: MachineOutput, loaded: LoadedVolume) -> Window | None:
-    """Choose the window that shows what was labelled; None leaves the choice to the modality."""
+def _window(output: MachineOutput, loaded: LoadedVolume) -> Tone | None:
+    """Choose the window that shows what was labelled, of a radiograph its own; None leaves it to the modality."""
+    if (radiograph := loaded.plan.headers[0].radiograph) is not None:
+        return radiograph.tone
     if loaded.volume.modality != "CT":
         return None
     kinds = [(segment.kind.value, segment.kind.scheme) for each in output.label_maps for segment in each.segments]
