@@ -151,8 +151,22 @@ class KeyFrame:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """A measured distance to be drawn over a frame, between two places in rows and columns of the pixels' middles."""
+
+    frame: int
+    start: tuple[float, float]
+    end: tuple[float, float]
+    text: str
+    colour: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class MachineOutput:
     """All that a machine says of one volume.
+
+    `summary` is the whole result in words. A machine that also gives an `impression` has the results API tell findings
+    and impression apart, as radiologists' reports do.
 
     `limits` are sentences about what could not be judged; `usable` is False when the images do not allow an answer
     at all, and then `values` may be empty. Every value that a use case refers to is in `values` by its name.
@@ -166,3 +180,5 @@ class MachineOutput:
     key_frames: tuple[KeyFrame, ...] = ()
     limits: tuple[str, ...] = ()
     usable: bool = True
+    lines: tuple[Line, ...] = ()
+    impression: str = ""

@@ -1,0 +1,41 @@
+"""All that was measured on one frontal chest radiograph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from radbus_machines.chest_xray.heart_and_lungs import Masks, Opacities, Width
+from radbus_machines.chest_xray.views import View
+from radbus_machines.hanging import Hanging
+from radbus_machines.radiograph import Letterbox
+from radbus_machines.types import Projection, Volume
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What was measured on a frontal view, as it is hung; None where it could not be."""
+
+    volume: Volume
+    projection: Projection
+    hanging: Hanging
+    view: View
+    masks: Masks
+    box: Letterbox
+    heart: Width | None
+    thorax: Width | None
+    opacities: Opacities | None
+    contrast: float | None
+    clipped: float
+    grey_turned: bool
+
+    @property
+    def ratio(self) -> float | None:
+        """Return the cardiothoracic ratio; the chest must have both its borders on the image."""
+        if self.heart is None or self.thorax is None or "sides" in self.cut:
+            return None
+        return self.heart.pixels / self.thorax.pixels
+
+    @property
+    def cut(self) -> frozenset[str]:
+        """Name the edges of the field that cut off lung."""
+        return self.masks.cut(self.box)
