@@ -58,6 +58,8 @@ def output_json(output: MachineOutput, *, provenance: Provenance, remarks: tuple
             for label_map in output.label_maps
         ],
         "key_frames": [asdict(key_frame) for key_frame in output.key_frames],
+        "lines": [asdict(line) for line in output.lines],
+        "impression": output.impression,
         "limits": list(output.limits),
         "remarks": list(remarks),
         "provenance": provenance.as_json(),

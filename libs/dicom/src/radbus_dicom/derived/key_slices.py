@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from radbus_contracts.notice import RESEARCH_USE_ONLY
 from radbus_machines.radiograph import collimated_field
-from radbus_machines.types import KeyFrame, LabelMap, Segment, Volume
+from radbus_machines.types import KeyFrame, LabelMap, Line, Segment, Volume
 
 from radbus_dicom.derived.lettering import FONT_FOLDER
 from radbus_dicom.radiographs import PROJECTION_MODALITIES, opposite
@@ -47,11 +47,17 @@ def default_window(volume: Volume) -> Window:
 
 
 def draw_key_slice(
-    volume: Volume, key_frame: KeyFrame, *, label_maps: Sequence[LabelMap] = (), window: Tone | None = None
+    volume: Volume,
+    key_frame: KeyFrame,
+    *,
+    label_maps: Sequence[LabelMap] = (),
+    window: Tone | None = None,
+    lines: Sequence[Line] = (),
 ) -> bytes:
     """Return the PNG of one frame, a millimetre as long across as down, without any patient data."""
     size = _size_px(volume)
     picture, shown = overlaid(volume, key_frame.frame, label_maps, window or default_window(volume), size=size)
+    draw_lines(picture, volume, [line for line in lines if line.frame == key_frame.frame])
     return _png(_framed(picture, volume, key_frame, shown))
 
 
@@ -66,6 +72,24 @@ def overlaid(
         labels = Image.fromarray(label_map.labels[frame]).resize(size, Image.Resampling.NEAREST)
         shown += _paint(canvas, np.asarray(labels), label_map.segments)
     return Image.fromarray(canvas.astype(np.uint8)), shown
+
+
+def draw_lines(picture: Image.Image, volume: Volume, lines: Sequence[Line]) -> None:
+    """Draw measured distances over a picture of one whole frame, of any size, with their ends and their words."""
+    _, rows, columns = volume.voxels.shape
+    across, down = picture.width / columns, picture.height / rows
+    thick = max(2, picture.height // 350)
+    font = _font(max(12, picture.height // 45))
+    draw = ImageDraw.Draw(picture)
+    for line in lines:
+        start, end = (((c + 0.5) * across, (r + 0.5) * down) for r, c in (line.start, line.end))
+        draw.line((*start, *end), fill=line.colour, width=thick)
+        for x, y in (start, end):
+            draw.ellipse((x - 2 * thick, y - 2 * thick, x + 2 * thick, y + 2 * thick), fill=line.colour)
+        middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 - 2 * thick)
+        draw.text(
+            middle, line.text, font=font, fill=line.colour, anchor="mb", stroke_width=thick, stroke_fill=(0, 0, 0)
+        )
 
 
 def orientation_letters(direction: Sequence[float]) -> str:

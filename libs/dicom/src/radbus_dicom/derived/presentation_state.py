@@ -11,7 +11,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 from radbus_contracts.notice import RESEARCH_USE_ONLY
-from radbus_machines.types import Frame, KeyFrame, LabelMap, Segment
+from radbus_machines.types import Frame, KeyFrame, LabelMap, Line, Segment
 
 from radbus_dicom.derived.contours import Polygon, trace
 from radbus_dicom.derived.labels import check_labels
@@ -46,6 +46,7 @@ class Drawn:
     key_frames: Sequence[KeyFrame]
     frames: Sequence[Frame]
     window: Tone
+    lines: Sequence[Line] = ()
 
 
 def make_presentation_state(drawn: Drawn, *, sources: Sequence[Dataset], provenance: Provenance) -> Dataset | None:
@@ -147,6 +148,9 @@ class _Draughtsman:
             yield self._annotation(frame, self._words, texts=[_words(key_frame.title[:_SHORT_TEXT_CHARACTERS], _TOP)])
         for layer, (label_map, segment) in zip(self._outlines, self._segments, strict=True):
             yield from self._outlined(layer, label_map, segment)
+        for line in self._drawn.lines:
+            frame = self._drawn.frames[line.frame]
+            yield self._annotation(frame, self._words, graphics=[_distance(line)], texts=[_beside(line)])
 
     def _outlined(
         self, layer: hd.pr.GraphicLayer, label_map: LabelMap, segment: Segment
@@ -188,6 +192,29 @@ def _polyline(polygon: Polygon) -> hd.pr.GraphicObject:
     return hd.pr.GraphicObject(
         graphic_type=hd.pr.GraphicTypeValues.POLYLINE, graphic_data=closed, units=hd.pr.AnnotationUnitsValues.PIXEL
     )
+
+
+def _distance(line: Line) -> hd.pr.GraphicObject:
+    return hd.pr.GraphicObject(
+        graphic_type=hd.pr.GraphicTypeValues.POLYLINE,
+        graphic_data=np.array([_corner_based(line.start), _corner_based(line.end)]),
+        units=hd.pr.AnnotationUnitsValues.PIXEL,
+    )
+
+
+def _beside(line: Line) -> hd.pr.TextObject:
+    middle = ((line.start[0] + line.end[0]) / 2, (line.start[1] + line.end[1]) / 2)
+    return hd.pr.TextObject(
+        text_value=line.text[:_SHORT_TEXT_CHARACTERS],
+        units=hd.pr.AnnotationUnitsValues.PIXEL,
+        anchor_point=_corner_based(middle),
+        anchor_point_visible=False,
+    )
+
+
+def _corner_based(place: tuple[float, float]) -> tuple[float, float]:
+    """Return column and row of a place from the outer corner of the first pixel (PS3.3 C.10.5.1.2)."""
+    return place[1] + 0.5, place[0] + 0.5
 
 
 def _words(text: str, box: tuple[float, float, float, float]) -> hd.pr.TextObject:

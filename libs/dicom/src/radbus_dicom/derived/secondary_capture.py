@@ -13,9 +13,15 @@ from PIL import ImageDraw
 from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless
 from radbus_contracts.notice import RESEARCH_USE_ONLY
-from radbus_machines.types import KeyFrame, LabelMap, Volume
+from radbus_machines.types import KeyFrame, LabelMap, Line, Volume
 
-from radbus_dicom.derived.key_slices import default_window, orientation_letters, overlaid, write_fitting
+from radbus_dicom.derived.key_slices import (
+    default_window,
+    draw_lines,
+    orientation_letters,
+    overlaid,
+    write_fitting,
+)
 from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
 from radbus_dicom.derived.sources import sources_for_highdicom
@@ -37,12 +43,13 @@ _YELLOW: Final = (255, 220, 90)
 
 @dataclass(frozen=True, slots=True)
 class Overlaid:
-    """What is drawn: a volume, and label maps and key frames of it."""
+    """What is drawn: a volume, and label maps, key frames and measured lines of it."""
 
     volume: Volume
     label_maps: Sequence[LabelMap]
     key_frames: Sequence[KeyFrame]
     window: Tone | None = None
+    lines: Sequence[Line] = ()
 
 
 def chosen_frames(overlaid_: Overlaid, *, most: int = MOST_FRAMES) -> list[int]:
@@ -107,6 +114,7 @@ def _pixels(overlaid_: Overlaid, frame: int) -> NDArray[np.uint8]:
     _, rows, columns = volume.voxels.shape
     window = overlaid_.window or default_window(volume)
     picture, _ = overlaid(volume, frame, overlaid_.label_maps, window, size=(columns, rows))
+    draw_lines(picture, volume, [line for line in overlaid_.lines if line.frame == frame])
     size_px = rows // 32
     if size_px >= _SMALLEST_LETTERING_PX:  # on smaller images it would cover what is to be seen
         write_fitting(ImageDraw.Draw(picture), (2, rows - size_px - 4), RESEARCH_USE_ONLY, size_px, _YELLOW)

@@ -28,7 +28,7 @@ def limits_of(judged: Judged) -> tuple[str, ...]:
 def _of_the_view(judged: Judged) -> Iterator[str]:
     said = judged.view.said
     if said == "AP":
-        yield "The view is AP, which shows the heart too wide: a cardiothoracic ratio above 0.5 need not mean that it is."
+        yield "The view is AP, which shows the heart too wide: a ratio above 0.5 need not mean that it is."
     elif said == "LATERAL":
         yield "The header calls the view lateral; the image looks frontal and was measured as such."
     elif said == "":
@@ -43,8 +43,8 @@ def _of_the_sides(judged: Judged) -> Iterator[str]:
     heart, thorax = judged.heart, judged.thorax
     if heart is not None and thorax is not None and heart_offset(heart, thorax) < _HEART_OTHER_SIDE:
         yield (
-            "The heart lies more to the side that is taken for the patient's right: the image may be mirrored against its "
-            "header, the heart displaced or turned. Check the sides before you use them."
+            "The heart lies more to the side that is taken for the patient's right: the image may be mirrored against "
+            "its header, the heart displaced or turned. Check the sides before you use them."
         )
     offset = middle_offset(judged.masks)
     if offset is not None and abs(offset) > _TURNED:

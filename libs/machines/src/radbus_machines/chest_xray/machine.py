@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radbus_machines.chest_xray.heart_and_lungs import Masks, clipped, contrast, heart_width, opacities, thorax_width
+from radbus_machines.chest_xray.judged import Judged
 from radbus_machines.chest_xray.views import Seen, View
-from radbus_machines.chest_xray.words import Judged, frontal_output, unusable_output
+from radbus_machines.chest_xray.words import frontal_output, unusable_output
 from radbus_machines.hanging import Hanging
 from radbus_machines.manifest import MachineManifest
 from radbus_machines.protocol import Model, Progress

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radbus_machines.chest_xray.heart_and_lungs import Opacities
+from radbus_machines.chest_xray.judged import Judged
 from radbus_machines.chest_xray.limits import limits_of
 from radbus_machines.chest_xray.views import View
 from radbus_machines.types import (

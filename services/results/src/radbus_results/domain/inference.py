@@ -30,6 +30,7 @@ class Outcome:
     task_id: str
     machine: Json
     summary: str = ""
+    impression: str = ""
     usable: bool = True
     values: Json = field(default_factory=dict)
     measurements: Sequence[Json] = ()
@@ -89,6 +90,7 @@ class Inference:
     triage_reason: str | None
     patient_key: str | None = None
     superseded_by: str | None = None
+    impression: str = ""  # of machines that tell it apart from the findings
     erased_at: datetime | None = None  # since when its outputs are not kept any more
 
     @property

@@ -142,7 +142,7 @@ class Renderer:
     ) -> Iterator[Drawing]:
         """Give the DICOM objects that belong into the study."""
         origin = pixel_work.Origin(tuple(loaded.plan.slots_by_path()), loaded.shared, wanted.provenance)
-        folder, seen = wanted.folder, (labels, output.key_frames, _window(output, loaded), origin)
+        folder, seen = wanted.folder, (labels, _shown(output, loaded), origin)
         if "seg" in wanted.kinds:
             for each, name in zip(labels, _names(labels), strict=True):
                 write = partial(pixel_work.write_segmentation, each, origin)
@@ -205,11 +205,11 @@ class Renderer:
             RenderedFile("sc_png", folder / f"key-{number:02d}.png", "image/png")
             for number in range(1, len(output.key_frames) + 1)
         ]
-        work = [(key_frame, file.path) for key_frame, file in zip(output.key_frames, files, strict=True)]
+        shown, targets = _shown(output, loaded), [file.path for file in files]
 
         async def draw() -> list[RenderedFile]:
-            if work:
-                await self.pool.run(pixel_work.write_key_slices, loaded.shared, labels, work, _window(output, loaded))
+            if targets:
+                await self.pool.run(pixel_work.write_key_slices, loaded.shared, labels, shown, targets)
             return files
 
         return Drawing("sc_png", draw)
@@ -246,6 +246,8 @@ def _check(output: MachineOutput, loaded: LoadedVolume) -> None:
         check_labels(label_map, frames=frames)
     if any(not 0 <= key_frame.frame < frames for key_frame in output.key_frames):
         raise OutputNotValid(f"expected key frames within the volume's {frames} frames")
+    if any(not 0 <= line.frame < frames for line in output.lines):
+        raise OutputNotValid(f"expected lines within the volume's {frames} frames")
 
 
 @asynccontextmanager
@@ -257,6 +259,10 @@ async def _shared(label_map: LabelMap) -> AsyncIterator[SharedLabels]:
         yield SharedLabels(block.name, label_map.labels.shape, label_map.name, label_map.segments)
     finally:
         block.remove()
+
+
+def _shown(output: MachineOutput, loaded: LoadedVolume) -> pixel_work.Shown:
+    return pixel_work.Shown(output.key_frames, output.lines, _window(output, loaded))
 
 
 def _window(output: MachineOutput, loaded: LoadedVolume) -> Tone | None:
