@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 SIDE_PX = 256
 _DARKEST, _BRIGHTEST = 1.0, 99.0  # percentiles
-_FLAT = 0.02  # of the grey values' range: what varies less across a whole line is a shutter
+_FLAT = 0.02  # of the range of grey values: so close to black or white all of a line is a shutter
 _LEAST_FIELD = 0.25  # of each side: less is no field, and all is taken
 
 
@@ -63,23 +63,24 @@ def picture_of(
 
 
 def collimated_field(grey: NDArray[np.float32]) -> tuple[int, int, int, int]:
-    """Return top, bottom, left and right of what is not shutter: lines at the borders that are all of one grey.
+    """Return top, bottom, left and right of what is not shutter: lines at the borders that are all black or all white.
 
     A marker on a shutter does not make it a part of the field.
     """
     dark, bright = (float(v) for v in np.percentile(grey[::4, ::4], (0.5, 99.5)))
     flat = _FLAT * max(bright - dark, 1e-6)
-    top, bottom = _varied(grey[:, :: max(1, grey.shape[1] // 256)], flat)
-    left, right = _varied(grey[top:bottom].T[:, :: max(1, (bottom - top) // 256)], flat)
+    ends = (dark + flat, bright - flat)
+    top, bottom = _shown(grey[:, :: max(1, grey.shape[1] // 256)], ends)
+    left, right = _shown(grey[top:bottom].T[:, :: max(1, (bottom - top) // 256)], ends)
     if bottom - top < _LEAST_FIELD * grey.shape[0] or right - left < _LEAST_FIELD * grey.shape[1]:
         return 0, grey.shape[0], 0, grey.shape[1]
     return top, bottom, left, right
 
 
-def _varied(lines: NDArray[np.float32], flat: float) -> tuple[int, int]:
+def _shown(lines: NDArray[np.float32], ends: tuple[float, float]) -> tuple[int, int]:
     low, high = np.percentile(lines, (10, 90), axis=1)
-    varied = np.flatnonzero(high - low > flat)
-    return (int(varied[0]), int(varied[-1]) + 1) if varied.size else (0, len(lines))
+    shown = np.flatnonzero((high > ends[0]) & (low < ends[1]))
+    return (int(shown[0]), int(shown[-1]) + 1) if shown.size else (0, len(lines))
 
 
 def _place(field: tuple[int, int, int, int], spacing_mm: tuple[float, float]) -> tuple[int, int, int, int]:
