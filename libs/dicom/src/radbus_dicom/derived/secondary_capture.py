@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageDraw
 from pydicom.dataset import Dataset
-from pydicom.uid import RLELossless
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 from radbus_contracts.notice import RESEARCH_USE_ONLY
 from radbus_machines.types import KeyFrame, LabelMap, Line, Volume
 
@@ -68,7 +68,7 @@ def chosen_frames(overlaid_: Overlaid, *, most: int = MOST_FRAMES) -> list[int]:
 def make_secondary_captures(
     overlaid_: Overlaid, *, sources: Sequence[Dataset], provenance: Provenance
 ) -> Iterator[Dataset]:
-    """Give the captures of the chosen frames one by one, RLE compressed, in pixels and place as their source.
+    """Give the captures of the chosen frames one by one, RLE compressed where that can be done, in pixels and place as their source.
 
     `sources` are the headers of the source instances, in any order.
 
@@ -97,10 +97,16 @@ def make_secondary_captures(
             instance_number=number,
             manufacturer=MANUFACTURER,
             patient_orientation=_orientation(volume),
-            transfer_syntax_uid=RLELossless,
+            transfer_syntax_uid=_syntax(volume),
             specific_character_set=None,
         )
         yield _finished(capture, overlaid_, frame, source, provenance)
+
+
+def _syntax(volume: Volume) -> str:
+    # An odd number of bytes is padded to an even one, at which the encoder, a library in C++, ends the whole process.
+    _, rows, columns = volume.voxels.shape
+    return str(ExplicitVRLittleEndian if rows * columns % 2 else RLELossless)
 
 
 def _orientation(volume: Volume) -> tuple[str, str]:

@@ -17,6 +17,7 @@ _CERTAIN = 0.5
 _LEAST_LUNG = 0.02  # of the picture's field
 _LEAST_HEART = 0.01
 _EDGE_PX = 2
+_RIGHT_HIGHER, _LEFT_HIGHER = 0.12, 0.25  # of the longer lung
 _MOST_PARTS = 100  # more are noise
 
 Mask = NDArray[np.bool_]
@@ -104,6 +105,20 @@ def thorax_width(masks: Masks) -> Width | None:
     ends = left.shape[1] - 1 - left[rows][:, ::-1].argmax(axis=1)
     widest = int((ends - starts).argmax())
     return Width(float(rows[widest]), float(starts[widest]), float(ends[widest]))
+
+
+def shorter_lung(masks: Masks) -> str | None:
+    """Name the lung that ends much higher than the other, as none does that is seen down to the diaphragm.
+
+    The right one ends about as low as the left, which the heart hides towards the middle.
+    """
+    rows = [np.flatnonzero(mask.any(axis=1)) for mask in masks.picture[:2]]
+    if not all(each.size for each in rows):
+        return None
+    lower = (int(rows[0][-1]) - int(rows[1][-1])) / max(len(rows[0]), len(rows[1]))
+    if lower < -_RIGHT_HIGHER:
+        return "right"
+    return "left" if lower > _LEFT_HIGHER else None
 
 
 def middle_offset(masks: Masks) -> float | None:

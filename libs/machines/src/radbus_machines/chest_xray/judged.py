@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from radbus_machines.chest_xray.heart_and_lungs import Masks, Opacities, Width
+from radbus_machines.chest_xray.heart_and_lungs import Masks, Opacities, Width, shorter_lung
 from radbus_machines.chest_xray.views import View
 from radbus_machines.hanging import Hanging
 from radbus_machines.radiograph import Letterbox
@@ -30,8 +30,8 @@ class Judged:
 
     @property
     def ratio(self) -> float | None:
-        """Return the cardiothoracic ratio; the chest must have both its borders on the image."""
-        if self.heart is None or self.thorax is None or "sides" in self.cut:
+        """Return the cardiothoracic ratio; both borders of the chest, and the lungs down to the diaphragm, must be seen."""
+        if self.heart is None or self.thorax is None or "sides" in self.cut or shorter_lung(self.masks):
             return None
         return self.heart.pixels / self.thorax.pixels
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from radbus_machines.chest_xray.heart_and_lungs import heart_offset, middle_offset
+from radbus_machines.chest_xray.heart_and_lungs import heart_offset, middle_offset, shorter_lung
 from radbus_machines.chest_xray.judged import Judged
 from radbus_machines.types import Distances
 
@@ -60,6 +60,11 @@ def _of_the_image(judged: Judged) -> Iterator[str]:
     for edge in ("top", "bottom", "sides"):
         if edge in judged.cut:
             yield _CUT[edge]
+    if (side := shorter_lung(judged.masks)) is not None:
+        yield (
+            f"The {side} lung field was not followed as far down as the other: a part of it may be opaque or was not "
+            "recognised, so the heart's border there and the cardiothoracic ratio could not be judged."
+        )
     if judged.grey_turned:
         yield "The grey values are the wrong way round for what the header says; they were read as they look right."
     if judged.contrast is not None and judged.contrast < _LEAST_CONTRAST:

@@ -1,4 +1,4 @@
-"""A chest radiograph drawn of ellipses, and the network that sees exactly these: for what is around the real one."""
+"""The network that sees exactly what is drawn in the drawn chest: for what is around the real one."""
 
 from __future__ import annotations
 
@@ -9,28 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from radbus_machines.types import Distances, Frame, Geometry, Projection, Volume
-
-ROWS, COLUMNS = 600, 500
-SPACING_MM = (0.6, 0.6)
-RIGHT, LEFT, HEART = (260, 150, 190, 85), (260, 350, 190, 85), (340, 275, 95, 100)  # row, column, and half of each
-OPAQUE = (380, 350, 60, 70)  # in the left lower zone
-HEART_MM, THORAX_MM = 200 * 0.6, 370 * 0.6
-
-
-def ellipse(row: float, column: float, height: float, width: float) -> NDArray[np.bool_]:
-    rows, columns = np.mgrid[:ROWS, :COLUMNS]
-    return ((rows - row) / height) ** 2 + ((columns - column) / width) ** 2 <= 1
-
-
-def drawn_chest(*, opaque: bool = False) -> NDArray[np.float32]:
-    """Draw it as it is hung, lungs dark: the heart lies to the patient's left, and so does the opacity."""
-    image = np.full((ROWS, COLUMNS), 1500.0, np.float32)
-    image[:, :20] = image[:, -20:] = 0
-    image[ellipse(*RIGHT) | ellipse(*LEFT)] = 500
-    if opaque:
-        image[ellipse(*OPAQUE) & ellipse(*LEFT)] = 1300
-    image[ellipse(*HEART)] = 2000
-    return image + np.random.default_rng(3).normal(0, 10, image.shape).astype(np.float32)
+from radbus_testing.drawn_chest import COLUMNS, HEART, LEFT, RIGHT, ROWS, SPACING_MM, ellipse
 
 
 @dataclass
@@ -39,6 +18,7 @@ class NetworkThatSees:
 
     view: tuple[float, float, float] = (0.98, 0.01, 0.01)
     without: frozenset[int] = frozenset()
+    first_column: int = 20  # of the drawn chest that the picture shows
     asked: int = 0
 
     async def infer(
@@ -64,8 +44,8 @@ class NetworkThatSees:
         seen = []
         for mask in sides:
             rows = (np.arange(256) / scale).astype(int).clip(0, ROWS - 1)
-            columns = (20 + (np.arange(256) - start) / scale).astype(int)
-            inside = (columns >= 0) & (columns < COLUMNS)
+            columns = (self.first_column + (np.arange(256) - start) / scale).astype(int)
+            inside = (columns >= self.first_column) & (columns < COLUMNS)
             seen.append(mask[rows][:, columns.clip(0, COLUMNS - 1)] & inside)
         return seen
 
@@ -82,7 +62,7 @@ def radiograph(
     direction = np.array(((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))).T
     return Volume(
         np.asarray(image[None], np.float32),
-        Geometry((1.0, *SPACING_MM), (0.0, 0.0, 0.0), direction),
+        Geometry((1.0, SPACING_MM, SPACING_MM), (0.0, 0.0, 0.0), direction),
         (Frame("2.25.1", "1.2.840.10008.5.1.4.1.1.1.1", (0.0, 0.0, 0.0)),),
         "DX",
         {"ViewPosition": "PA", **attributes},
