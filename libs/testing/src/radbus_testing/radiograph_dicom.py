@@ -76,8 +76,20 @@ def _header_dataset(header: RadiographHeader) -> Dataset:
     else:
         ds.KVP = "125"
     if header.kind in ("DX", "RAW"):
-        ds.PresentationIntentType = "FOR PRESENTATION" if header.kind == "DX" else "FOR PROCESSING"
+        _add_digital_x_ray(ds, header)
     return ds
+
+
+def _add_digital_x_ray(ds: Dataset, header: RadiographHeader) -> None:
+    """Add what the modules of Digital X-Ray (PS3.3 C.8.11) ask for beside the pixels."""
+    ds.PresentationIntentType = "FOR PRESENTATION" if header.kind == "DX" else "FOR PROCESSING"
+    ds.ImageLaterality, ds.AnatomicRegionSequence, ds.AcquisitionContextSequence = "U", [], []
+    ds.DetectorType, ds.PositionerType = "DIRECT", ""
+    ds.LossyImageCompression, ds.BurnedInAnnotation = "00", "NO"
+    inverse = header.photometric_interpretation == "MONOCHROME1"
+    ds.PresentationLUTShape = "INVERSE" if inverse else "IDENTITY"
+    if header.kind == "DX":
+        ds.WindowCenter, ds.WindowWidth = ("2845", "2500") if inverse else ("1250", "2500")
 
 
 def _add_image(ds: Dataset, header: RadiographHeader, pixels: NDArray[np.uint16]) -> None:

@@ -12,6 +12,7 @@ _TURNED = 0.06  # of the chest's width
 _HEART_OTHER_SIDE = -0.04
 _LEAST_CONTRAST = 0.15
 _MOST_CLIPPED = 0.05
+_LEAST_CHEST_MM, _MOST_CHEST_MM = 180.0, 450.0
 _CUT = {
     "top": "The tops of the lungs are cut off at the edge of the image.",
     "bottom": "The lungs are cut off at the lower edge of the image.",
@@ -41,7 +42,12 @@ def _of_the_sides(judged: Judged) -> Iterator[str]:
     elif judged.hanging.mirrored:
         yield "The image is stored with the patient's right at its right, as its header says; sides are the patient's."
     heart, thorax = judged.heart, judged.thorax
-    if heart is not None and thorax is not None and heart_offset(heart, thorax) < _HEART_OTHER_SIDE:
+    if (
+        judged.ratio is not None
+        and heart is not None
+        and thorax is not None
+        and heart_offset(heart, thorax) < _HEART_OTHER_SIDE
+    ):
         yield (
             "The heart lies more to the side that is taken for the patient's right: the image may be mirrored against "
             "its header, the heart displaced or turned. Check the sides before you use them."
@@ -63,7 +69,7 @@ def _of_the_image(judged: Judged) -> Iterator[str]:
     if (side := shorter_lung(judged.masks)) is not None:
         yield (
             f"The {side} lung field was not followed as far down as the other: a part of it may be opaque or was not "
-            "recognised, so the heart's border there and the cardiothoracic ratio could not be judged."
+            "recognised, so neither the heart's size nor a difference between the lungs could be judged."
         )
     if judged.grey_turned:
         yield "The grey values are the wrong way round for what the header says; they were read as they look right."
@@ -78,3 +84,8 @@ def _of_the_image(judged: Judged) -> Iterator[str]:
         yield "The image has no pixel spacing, so widths are not given in mm; ratios do not need it."
     elif judged.projection.distances is Distances.DETECTOR:
         yield "Widths in mm are those at the detector, larger than in the patient."
+    if judged.chest_mm is not None and not _LEAST_CHEST_MM <= judged.chest_mm <= _MOST_CHEST_MM:
+        yield (
+            f"By its pixel spacing the chest is {judged.chest_mm:.0f} mm wide, as no adult's is: a child, or the "
+            "spacing is not that of this image, and then widths in mm are wrong."
+        )

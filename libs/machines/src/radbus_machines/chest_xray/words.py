@@ -33,7 +33,7 @@ _LUNG, _HEART = Code("39607008", "SCT", "Lung"), Code("80891009", "SCT", "Heart"
 _SEGMENTS = (
     Segment(RIGHT_LUNG, "Right lung field", _STRUCTURE, _LUNG, (224, 97, 76), Code("24028007", "SCT", "Right")),
     Segment(LEFT_LUNG, "Left lung field", _STRUCTURE, _LUNG, (76, 168, 224), Code("7771000", "SCT", "Left")),
-    Segment(HEART, "Heart", _STRUCTURE, _HEART, (240, 206, 90)),
+    Segment(HEART, "Heart between the lung fields", _STRUCTURE, _HEART, (240, 206, 90)),
 )
 _WIDTH = Code("103355008", "SCT", "Width")
 _RATIO = Code("CTR", "99RADBUS", "Cardiothoracic ratio")
@@ -91,8 +91,8 @@ def _values(judged: Judged, measurements: tuple[Measurement, ...]) -> dict[str, 
     values: dict[str, Value] = {each.name: each.value for each in measurements}
     values["view"] = judged.view.name
     values["lungs_found"] = judged.masks.lungs_found
-    if judged.opacities is not None:
-        values["denser_lung"] = _denser(judged.opacities)
+    if judged.comparable is not None:
+        values["denser_lung"] = _denser(judged.comparable)
     return values
 
 
@@ -100,16 +100,16 @@ def _measurements(judged: Judged) -> Iterator[Measurement]:
     if judged.projection.distances is not Distances.UNKNOWN:
         _, across = judged.hanging.spacing(judged.volume.geometry.spacing_mm[1:])
         where = "" if judged.projection.distances is Distances.PATIENT else " Measured at the detector."
-        if judged.heart is not None:
+        if judged.heart is not None and judged.ratio is not None:
             mm = round(judged.heart.pixels * across, 1)
             yield Measurement("heart_width_mm", "Heart: width", mm, "mm", _WIDTH, _HEART_WORDS + where, HEART)
-        if judged.thorax is not None and "sides" not in judged.cut:
-            mm = round(judged.thorax.pixels * across, 1)
+        if judged.chest_mm is not None:
+            mm = round(judged.chest_mm, 1)
             yield Measurement("thorax_width_mm", "Chest: inner width", mm, "mm", _WIDTH, _THORAX_WORDS + where)
     if judged.ratio is not None:
         ratio = round(judged.ratio, 3)
         yield Measurement("cardiothoracic_ratio", "Cardiothoracic ratio", ratio, "1", _RATIO, _RATIO_WORDS)
-    if (found := judged.opacities) is not None:
+    if (found := judged.comparable) is not None:
         for name, title, value, segment in (
             ("right_lung_opacity", "Right lung: brightness", found.right, RIGHT_LUNG),
             ("left_lung_opacity", "Left lung: brightness", found.left, LEFT_LUNG),
@@ -145,9 +145,11 @@ def _enlarged(judged: Judged) -> Finding:
 
 
 def _unlike(judged: Judged) -> Finding:
-    name, found = "lungs_unlike", judged.opacities
+    name, found = "lungs_unlike", judged.comparable
     if found is None:
-        return Finding(name, None, "The lungs were not compared: not both of them and the heart are seen.", _UNLIKE)
+        return Finding(
+            name, None, "The lungs were not compared: not both of them and the heart are seen whole.", _UNLIKE
+        )
     points = abs(found.asymmetry)
     if points < UNLIKE_POINTS:
         text = (
@@ -167,10 +169,10 @@ def _impression(judged: Judged) -> str:
     heart = "The heart's size cannot be judged." if judged.ratio is None else _ratio_words(judged)
     if judged.masks.lungs_found == 1:
         return f"The {_missing(judged)} lung field was not found. {heart}"
-    if judged.opacities is None:
+    if judged.comparable is None:
         return f"{heart} The lungs cannot be compared."
-    if abs(judged.opacities.asymmetry) >= UNLIKE_POINTS:
-        return f"{heart} The {_denser(judged.opacities)} lung is brighter than the other."
+    if abs(judged.comparable.asymmetry) >= UNLIKE_POINTS:
+        return f"{heart} The {_denser(judged.comparable)} lung is brighter than the other."
     return f"{heart} The lungs are alike in brightness."
 
 
@@ -180,7 +182,9 @@ def _ratio_words(judged: Judged) -> str:
         return f"Cardiothoracic ratio {ratio:.2f}, not enlarged."
     if judged.view.name == "PA":
         return f"Cardiothoracic ratio {ratio:.2f}, above {ENLARGED_RATIO}."
-    return f"Cardiothoracic ratio {ratio:.2f}, which an AP view overstates."
+    if judged.view.name == "AP":
+        return f"Cardiothoracic ratio {ratio:.2f}, which the AP view overstates."
+    return f"Cardiothoracic ratio {ratio:.2f}, overstated if the view is AP."
 
 
 def _view_words(view: View) -> str:
@@ -208,11 +212,13 @@ def _labels(judged: Judged) -> NDArray[np.uint8]:
 
 
 def _lines(judged: Judged) -> Iterator[Line]:
+    if judged.ratio is None:
+        return
     known = judged.projection.distances is not Distances.UNKNOWN
     _, across = judged.hanging.spacing(judged.volume.geometry.spacing_mm[1:])
     shape = judged.masks.full[0].shape
     for name, width, colour in (("Heart", judged.heart, _YELLOW), ("Chest", judged.thorax, _WHITE)):
-        if width is not None and (name == "Heart" or "sides" not in judged.cut):
+        if width is not None:
             ends = [judged.hanging.stored_place((width.row, c), (shape[0], shape[1])) for c in (width.start, width.end)]
-            length = f"{width.pixels * across:.0f} mm" if known else f"{width.pixels:.0f} pixels"
-            yield Line(0, ends[0], ends[1], f"{name} {length}", colour)
+            text = f"{name} {width.pixels * across:.0f} mm" if known else name
+            yield Line(0, ends[0], ends[1], text, colour)
