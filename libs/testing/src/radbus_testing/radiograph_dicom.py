@@ -83,7 +83,9 @@ def _header_dataset(header: RadiographHeader) -> Dataset:
 def _add_digital_x_ray(ds: Dataset, header: RadiographHeader) -> None:
     """Add what the modules of Digital X-Ray (PS3.3 C.8.11) ask for beside the pixels."""
     ds.PresentationIntentType = "FOR PRESENTATION" if header.kind == "DX" else "FOR PROCESSING"
-    ds.ImageLaterality, ds.AnatomicRegionSequence, ds.AcquisitionContextSequence = "U", [], []
+    region = Dataset()
+    region.CodeValue, region.CodingSchemeDesignator, region.CodeMeaning = "51185008", "SCT", "Chest"
+    ds.ImageLaterality, ds.AnatomicRegionSequence, ds.AcquisitionContextSequence = "U", [region], []
     ds.DetectorType, ds.PositionerType = "DIRECT", ""
     ds.LossyImageCompression, ds.BurnedInAnnotation = "00", "NO"
     inverse = header.photometric_interpretation == "MONOCHROME1"

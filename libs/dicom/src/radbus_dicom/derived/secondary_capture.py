@@ -68,7 +68,7 @@ def chosen_frames(overlaid_: Overlaid, *, most: int = MOST_FRAMES) -> list[int]:
 def make_secondary_captures(
     overlaid_: Overlaid, *, sources: Sequence[Dataset], provenance: Provenance
 ) -> Iterator[Dataset]:
-    """Give the captures of the chosen frames one by one, compressed if that can be, in pixels and place as their source.
+    """Give the captures of the chosen frames one by one, compressed if possible, in pixels and place as their source.
 
     `sources` are the headers of the source instances, in any order.
 
