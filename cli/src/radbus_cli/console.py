@@ -35,13 +35,20 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
+def _in_words(report: object) -> str:
+    """Give a report as one text, also where findings and impression are told apart."""
+    if isinstance(report, dict):
+        return "\n".join(str(report[part]) for part in ("impression", "findings") if report.get(part))
+    return str(report)
+
+
 def print_result(uid: str, body: dict[str, Any]) -> None:
     """Print one answer of `GET /results` for a person."""
     result = body.get("result") or {}
     colour = "red" if body.get("triage_status") == "Critical" else "green"
     lines = [
         f"[bold]{escape(str(body.get('usecase')))}[/]   [{colour}]{body.get('triage_status', '')}[/]",
-        escape(str(result.get("report", ""))),
+        escape(_in_words(result.get("report", ""))),
     ]
     console.print(Panel("\n".join(lines), title=f"result of {escape(uid)}", expand=False))
     if result.get("measurements"):

@@ -14,9 +14,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedMRImageStorage
 from radbus_contracts.notice import RESEARCH_USE_ONLY
 from radbus_dicom.derived.contours import trace
-from radbus_dicom.derived.key_slices import LUNG_WINDOW, Window
+from radbus_dicom.derived.key_slices import LUNG_WINDOW
 from radbus_dicom.derived.presentation_state import Drawn, make_presentation_state
 from radbus_dicom.opening import read_header_dataset
+from radbus_dicom.tones import Window
 from radbus_machines.types import Frame, KeyFrame
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom", "ignore::UserWarning:highdicom")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from radbus_dicom.derived.archives import make_npz, output_json
-from radbus_dicom.derived.key_slices import Window, default_window, draw_key_slice, orientation_letters
+from radbus_dicom.derived.key_slices import default_window, draw_key_slice, orientation_letters
 from radbus_dicom.derived.lettering import drawing_order, find_lettering
 from radbus_dicom.derived.report_pdf import (
     KeyImage,
@@ -21,6 +21,7 @@ from radbus_dicom.derived.report_pdf import (
     readable_person_name,
 )
 from radbus_dicom.errors import OutputNotValid
+from radbus_dicom.tones import Window
 from radbus_machines.types import Code, Finding, Geometry, KeyFrame, MachineOutput, Measurement
 
 CODE = Code("1", "SCT", "one")

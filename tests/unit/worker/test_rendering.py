@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from radbus_contracts.errors import TransientError
-from radbus_dicom.derived.key_slices import Window, overlaid
+from radbus_dicom.derived.key_slices import overlaid
 from radbus_dicom.derived.provenance import Provenance
 from radbus_dicom.errors import OutputNotValid
+from radbus_dicom.tones import Window
 from radbus_machines.types import Code, KeyFrame, LabelMap, MachineOutput, Segment
 from radbus_testing.phantom import chest_phantom
 from radbus_testing.phantom_dicom import phantom_instances

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 
 from radbus_dicom.errors import SeriesNotUsable, foreign_errors_as
 from radbus_dicom.opening import read_header_dataset
+from radbus_dicom.radiographs import RADIOGRAPH_KEYWORDS, RadiographHeader, radiograph_header
 
 _KEYWORDS = [
     "BitsStored",
@@ -36,6 +37,7 @@ _KEYWORDS = [
     "SharedFunctionalGroupsSequence",
     "SliceThickness",
     "StudyInstanceUID",
+    *RADIOGRAPH_KEYWORDS,
 ]
 MAX_FRAMES = 20_000
 
@@ -67,6 +69,7 @@ class FrameHeader:
     frame_of_reference_uid: str | None
     study_instance_uid: str = ""
     patient_id: str = field(default="", repr=False)
+    radiograph: RadiographHeader | None = None
 
 
 def rescalings(ds: Dataset) -> set[tuple[float, float]]:
@@ -150,6 +153,7 @@ def _frame_header(path: Path, ds: Dataset, groups: _Groups, index: int) -> Frame
         frame_of_reference_uid=str(ds.get("FrameOfReferenceUID") or "") or None,
         study_instance_uid=str(ds.get("StudyInstanceUID") or ""),
         patient_id=str(ds.get("PatientID") or "").strip(),
+        radiograph=radiograph_header(ds),
     )
 
 

@@ -9,17 +9,16 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from radbus_machines.types import Frame, Geometry
+from radbus_machines.types import Frame, Geometry, Projection
 
 from radbus_dicom.errors import SeriesNotUsable
 from radbus_dicom.frames import FrameHeader
+from radbus_dicom.radiographs import PROJECTION_MODALITIES, frontal, projection_of
 from radbus_dicom.stacking import Stack, stack
 
 __all__ = ["FrameSlot", "VolumePlan", "plan_volume"]
 
 MAX_VOLUME_BYTES = 4 * 1024**3
-# Modalities whose images are projections: a series' images do not stack (PS3.3 C.7.3.1.1.1).
-PROJECTION_MODALITIES = frozenset({"CR", "DX", "IO", "MG", "PX", "RF", "RG", "XA"})
 _GREYSCALE = frozenset({"", "MONOCHROME1", "MONOCHROME2"})
 _SPACING_TOLERANCE = 1e-3
 _INT16 = np.iinfo(np.int16)
@@ -46,6 +45,7 @@ class VolumePlan:
     dtype: np.dtype[np.int16] | np.dtype[np.float32]
     modality: str
     remarks: tuple[str, ...]
+    projection: Projection | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -71,10 +71,12 @@ def plan_volume(headers: Sequence[FrameHeader], *, minimum_frames: int = 1) -> V
     _refuse_mixed_subjects(headers)
     kept = _without_localizers(headers, remarks)
     _refuse_repeats(kept)
-    _refuse_mixed_matrices(kept)
-    modality = kept[0].modality
+    modality, projection = kept[0].modality, None
     if modality in PROJECTION_MODALITIES:
-        ordered, geometry = _projection(kept, remarks)
+        kept = _one_radiograph(kept, remarks)
+    _refuse_mixed_matrices(kept)
+    if modality in PROJECTION_MODALITIES:
+        ordered, (geometry, projection) = kept, _projection(kept[0], remarks)
     else:
         arranged = _stacked(kept, minimum_frames, remarks)
         ordered, geometry = [kept[i] for i in arranged.order], arranged.geometry
@@ -82,7 +84,8 @@ def plan_volume(headers: Sequence[FrameHeader], *, minimum_frames: int = 1) -> V
     size_bytes = len(ordered) * ordered[0].rows * ordered[0].columns * dtype.itemsize
     if size_bytes > MAX_VOLUME_BYTES:
         raise SeriesNotUsable(f"Expected a volume of at most {MAX_VOLUME_BYTES} bytes; this one has {size_bytes}.")
-    return VolumePlan(tuple(ordered), tuple(map(_frame, ordered)), geometry, dtype, modality, tuple(remarks))
+    frames = tuple(map(_frame, ordered))
+    return VolumePlan(tuple(ordered), frames, geometry, dtype, modality, tuple(remarks), projection)
 
 
 def _without_localizers(headers: Sequence[FrameHeader], remarks: list[str]) -> list[FrameHeader]:
@@ -121,20 +124,26 @@ def _refuse_mixed_matrices(headers: list[FrameHeader]) -> None:
         raise SeriesNotUsable("Expected greyscale images; the series has images in colour.")
 
 
-def _projection(headers: list[FrameHeader], remarks: list[str]) -> tuple[list[FrameHeader], Geometry]:
-    if len(headers) != 1:
+def _one_radiograph(headers: list[FrameHeader], remarks: list[str]) -> list[FrameHeader]:
+    """Choose the frontal one of several: many archives keep the views of an examination in one series."""
+    if len(headers) == 1:
+        return headers
+    views = [header.radiograph.view_position if header.radiograph else "" for header in headers]
+    chosen = frontal(views)
+    if chosen is None:
         raise SeriesNotUsable(f"Expected one radiograph; the series has {len(headers)}, which do not form a volume.")
-    header = headers[0]
-    spacing = _positive(header.pixel_spacing_mm)
-    if spacing is None and (spacing := _positive(header.imager_pixel_spacing_mm)) is not None:
-        remarks.append("Distances are those at the detector, not in the patient: only ImagerPixelSpacing is given.")
-    if spacing is None:
-        spacing = (1.0, 1.0)
-        remarks.append("The image has no pixel spacing; 1 mm is assumed, so distances and areas have no meaning.")
+    others = ", ".join(view or "not said" for number, view in enumerate(views) if number != chosen)
+    remarks.append(f"Of {len(headers)} images the frontal view was judged; left out, by their view: {others}.")
+    return [headers[chosen]]
+
+
+def _projection(header: FrameHeader, remarks: list[str]) -> tuple[Geometry, Projection]:
+    given, at_detector = _positive(header.pixel_spacing_mm), _positive(header.imager_pixel_spacing_mm)
+    spacing, projection = projection_of(header.radiograph, given, at_detector, remarks)
     if header.photometric_interpretation == "MONOCHROME1":
         remarks.append("The image is MONOCHROME1: low values are meant to be shown bright.")
     direction = np.array(_PROJECTION_DIRECTION).T
-    return headers, Geometry((1.0, spacing[0], spacing[1]), (0.0, 0.0, 0.0), direction)
+    return Geometry((1.0, *spacing), (0.0, 0.0, 0.0), direction), projection
 
 
 def _stacked(headers: list[FrameHeader], minimum_frames: int, remarks: list[str]) -> Stack:

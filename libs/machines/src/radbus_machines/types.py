@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,29 @@ class Geometry:
         return frame * row * column * abs(float(np.linalg.det(self.direction))) / 1000.0
 
 
+class Distances(StrEnum):
+    """What a millimetre of a radiograph's spacing is one of (PS3.3 10.7.1.3)."""
+
+    PATIENT = "patient"  # calibrated, or corrected for magnification
+    DETECTOR = "detector"  # larger than in the patient
+    UNKNOWN = "unknown"  # no spacing is given: 1 mm stands for it
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """How a radiograph is to be read, which has no place in the patient.
+
+    `towards` names the patient's directions to which rows and columns run on, such as ("L", "F"), as PatientOrientation
+    does (PS3.3 C.7.6.1.1.1); None where nobody said it. `inverted` says that low values are shown bright, `linear` that
+    values are in proportion to the exposure and were not made for the eye (PS3.3 C.8.11.3.1.2).
+    """
+
+    towards: tuple[str, str] | None = None
+    inverted: bool = False
+    linear: bool = False
+    distances: Distances = Distances.UNKNOWN
+
+
 @dataclass(frozen=True, slots=True)
 class Volume:
     """A series as an array: frames sorted along their normal, voxels in modality units (HU for CT).
@@ -48,6 +72,8 @@ class Volume:
     `voxels` is [frames, rows, columns], int16 where the modality values are whole numbers that fit, else float32.
     `attributes` holds only the header elements that the machine's manifest asks for, by keyword.
     `remarks` says in words what was odd about the series and yet no reason to refuse it.
+
+    A radiograph is a volume of one frame with a `projection`; all that its `geometry` tells is the spacing.
 
     For a machine whose manifest declares several `channels` this is the first of them, whose geometry is that of all
     outputs; `channels` holds the others by name, each with a geometry of its own.
@@ -60,6 +86,7 @@ class Volume:
     attributes: Mapping[str, object] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     channels: Mapping[str, Volume] = field(default_factory=dict)
+    projection: Projection | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +151,22 @@ class KeyFrame:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """A measured distance to be drawn over a frame, between two places in rows and columns of the pixels' middles."""
+
+    frame: int
+    start: tuple[float, float]
+    end: tuple[float, float]
+    text: str
+    colour: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class MachineOutput:
     """All that a machine says of one volume.
+
+    `summary` is the whole result in words. A machine that also gives an `impression` has the results API tell findings
+    and impression apart, as radiologists' reports do.
 
     `limits` are sentences about what could not be judged; `usable` is False when the images do not allow an answer
     at all, and then `values` may be empty. Every value that a use case refers to is in `values` by its name.
@@ -139,3 +180,5 @@ class MachineOutput:
     key_frames: tuple[KeyFrame, ...] = ()
     limits: tuple[str, ...] = ()
     usable: bool = True
+    lines: tuple[Line, ...] = ()
+    impression: str = ""

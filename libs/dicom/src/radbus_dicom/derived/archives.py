@@ -65,6 +65,8 @@ def output_json(
             for label_map in output.label_maps
         ],
         "key_frames": [asdict(key_frame) for key_frame in output.key_frames],
+        "lines": [asdict(line) for line in output.lines],
+        "impression": output.impression,
         "limits": list(output.limits),
         "remarks": list(remarks),
         "comparison": None if comparison is None else comparison.as_json(),

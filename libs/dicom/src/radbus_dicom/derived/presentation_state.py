@@ -11,10 +11,9 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 from radbus_contracts.notice import RESEARCH_USE_ONLY
-from radbus_machines.types import Frame, KeyFrame, LabelMap, Segment
+from radbus_machines.types import Frame, KeyFrame, LabelMap, Line, Segment
 
 from radbus_dicom.derived.contours import Polygon, trace
-from radbus_dicom.derived.key_slices import Window
 from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
 from radbus_dicom.derived.sources import sources_for_highdicom
@@ -23,6 +22,8 @@ from radbus_dicom.errors import OutputNotValid
 from radbus_dicom.frames import rescalings
 from radbus_dicom.identity import derived_uid, series_uid
 from radbus_dicom.quiet import silence_pydicom
+from radbus_dicom.radiographs import is_inverted
+from radbus_dicom.tones import Curve, Tone
 
 silence_pydicom()
 
@@ -44,7 +45,8 @@ class Drawn:
     label_maps: Sequence[LabelMap]
     key_frames: Sequence[KeyFrame]
     frames: Sequence[Frame]
-    window: Window
+    window: Tone
+    lines: Sequence[Line] = ()
 
 
 def make_presentation_state(drawn: Drawn, *, sources: Sequence[Dataset], provenance: Provenance) -> Dataset | None:
@@ -98,14 +100,21 @@ def _modality_lut(image: Dataset, slope: float, intercept: float) -> hd.Modality
     return hd.ModalityLUTTransformation(rescale_slope=slope, rescale_intercept=intercept, rescale_type=kind)
 
 
-def _windowed(window: Window) -> hd.pr.SoftcopyVOILUTTransformation:
+def _windowed(window: Tone) -> hd.pr.SoftcopyVOILUTTransformation:
+    if isinstance(window, Curve):
+        lut = hd.VOILUT(first_mapped_value=window.first, lut_data=window.entries)
+        return hd.pr.SoftcopyVOILUTTransformation(voi_luts=[lut])
     # Narrower than 1 a linear window has no meaning (PS3.3 C.11.2.1.2.1).
-    return hd.pr.SoftcopyVOILUTTransformation(window_center=window.centre, window_width=max(window.width, 1.0))
+    return hd.pr.SoftcopyVOILUTTransformation(
+        window_center=window.centre,
+        window_width=max(window.width, 1.0),
+        voi_lut_function=hd.VOILUTFunctionValues.SIGMOID if window.sigmoid else None,
+    )
 
 
 def _presentation_lut(image: Dataset) -> hd.PresentationLUTTransformation:
-    inverse = image.get("PhotometricInterpretation") == "MONOCHROME1"
-    return hd.PresentationLUTTransformation(presentation_lut_shape="INVERSE" if inverse else "IDENTITY")
+    shape = "INVERSE" if is_inverted(image) else "IDENTITY"
+    return hd.PresentationLUTTransformation(presentation_lut_shape=shape)
 
 
 class _Draughtsman:
@@ -139,6 +148,9 @@ class _Draughtsman:
             yield self._annotation(frame, self._words, texts=[_words(key_frame.title[:_SHORT_TEXT_CHARACTERS], _TOP)])
         for layer, (label_map, segment) in zip(self._outlines, self._segments, strict=True):
             yield from self._outlined(layer, label_map, segment)
+        for line in self._drawn.lines:
+            frame = self._drawn.frames[line.frame]
+            yield self._annotation(frame, self._words, graphics=[_distance(line)], texts=[_beside(line)])
 
     def _outlined(
         self, layer: hd.pr.GraphicLayer, label_map: LabelMap, segment: Segment
@@ -180,6 +192,29 @@ def _polyline(polygon: Polygon) -> hd.pr.GraphicObject:
     return hd.pr.GraphicObject(
         graphic_type=hd.pr.GraphicTypeValues.POLYLINE, graphic_data=closed, units=hd.pr.AnnotationUnitsValues.PIXEL
     )
+
+
+def _distance(line: Line) -> hd.pr.GraphicObject:
+    return hd.pr.GraphicObject(
+        graphic_type=hd.pr.GraphicTypeValues.POLYLINE,
+        graphic_data=np.array([_corner_based(line.start), _corner_based(line.end)]),
+        units=hd.pr.AnnotationUnitsValues.PIXEL,
+    )
+
+
+def _beside(line: Line) -> hd.pr.TextObject:
+    middle = ((line.start[0] + line.end[0]) / 2, (line.start[1] + line.end[1]) / 2)
+    return hd.pr.TextObject(
+        text_value=line.text[:_SHORT_TEXT_CHARACTERS],
+        units=hd.pr.AnnotationUnitsValues.PIXEL,
+        anchor_point=_corner_based(middle),
+        anchor_point_visible=False,
+    )
+
+
+def _corner_based(place: tuple[float, float]) -> tuple[float, float]:
+    """Return column and row of a place from the outer corner of the first pixel (PS3.3 C.10.5.1.2)."""
+    return place[1] + 0.5, place[0] + 0.5
 
 
 def _words(text: str, box: tuple[float, float, float, float]) -> hd.pr.TextObject:

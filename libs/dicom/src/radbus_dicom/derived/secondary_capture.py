@@ -11,19 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageDraw
 from pydicom.dataset import Dataset
-from pydicom.uid import RLELossless
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 from radbus_contracts.notice import RESEARCH_USE_ONLY
-from radbus_machines.types import KeyFrame, LabelMap, Volume
+from radbus_machines.types import KeyFrame, LabelMap, Line, Volume
 
-from radbus_dicom.derived.key_slices import Window, default_window, orientation_letters, overlaid, write_fitting
+from radbus_dicom.derived.key_slices import (
+    default_window,
+    draw_lines,
+    orientation_letters,
+    overlaid,
+    write_fitting,
+)
 from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
 from radbus_dicom.derived.sources import sources_for_highdicom
 from radbus_dicom.derived.stamping import stamp
 from radbus_dicom.errors import OutputNotValid
-from radbus_dicom.geometry import PROJECTION_MODALITIES
 from radbus_dicom.identity import derived_uid, series_uid
 from radbus_dicom.quiet import silence_pydicom
+from radbus_dicom.radiographs import PROJECTION_MODALITIES
+from radbus_dicom.tones import Tone
 
 silence_pydicom()
 
@@ -36,12 +43,13 @@ _YELLOW: Final = (255, 220, 90)
 
 @dataclass(frozen=True, slots=True)
 class Overlaid:
-    """What is drawn: a volume, and label maps and key frames of it."""
+    """What is drawn: a volume, and label maps, key frames and measured lines of it."""
 
     volume: Volume
     label_maps: Sequence[LabelMap]
     key_frames: Sequence[KeyFrame]
-    window: Window | None = None
+    window: Tone | None = None
+    lines: Sequence[Line] = ()
 
 
 def chosen_frames(overlaid_: Overlaid, *, most: int = MOST_FRAMES) -> list[int]:
@@ -60,7 +68,7 @@ def chosen_frames(overlaid_: Overlaid, *, most: int = MOST_FRAMES) -> list[int]:
 def make_secondary_captures(
     overlaid_: Overlaid, *, sources: Sequence[Dataset], provenance: Provenance
 ) -> Iterator[Dataset]:
-    """Give the captures of the chosen frames one by one, RLE compressed, in pixels and place as their source.
+    """Give the captures of the chosen frames one by one, compressed if possible, in pixels and place as their source.
 
     `sources` are the headers of the source instances, in any order.
 
@@ -89,10 +97,16 @@ def make_secondary_captures(
             instance_number=number,
             manufacturer=MANUFACTURER,
             patient_orientation=_orientation(volume),
-            transfer_syntax_uid=RLELossless,
+            transfer_syntax_uid=_syntax(volume),
             specific_character_set=None,
         )
         yield _finished(capture, overlaid_, frame, source, provenance)
+
+
+def _syntax(volume: Volume) -> str:
+    # An odd number of bytes is padded to an even one, at which the encoder, a library in C++, ends the whole process.
+    _, rows, columns = volume.voxels.shape
+    return str(ExplicitVRLittleEndian if rows * columns % 2 else RLELossless)
 
 
 def _orientation(volume: Volume) -> tuple[str, str]:
@@ -106,6 +120,7 @@ def _pixels(overlaid_: Overlaid, frame: int) -> NDArray[np.uint8]:
     _, rows, columns = volume.voxels.shape
     window = overlaid_.window or default_window(volume)
     picture, _ = overlaid(volume, frame, overlaid_.label_maps, window, size=(columns, rows))
+    draw_lines(picture, volume, [line for line in overlaid_.lines if line.frame == frame])
     size_px = rows // 32
     if size_px >= _SMALLEST_LETTERING_PX:  # on smaller images it would cover what is to be seen
         write_fitting(ImageDraw.Draw(picture), (2, rows - size_px - 4), RESEARCH_USE_ONLY, size_px, _YELLOW)

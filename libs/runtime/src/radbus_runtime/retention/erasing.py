@@ -29,6 +29,7 @@ STRAY_AFTER: Final = timedelta(minutes=15)
 _MARKED: Final = {"erased_at": {"$ifNull": ["$erased_at", NOW]}}
 _OUTCOME: Final[Document] = {
     "summary": "",
+    "impression": "",
     "values": {},
     "measurements": [],
     "findings": [],

@@ -21,7 +21,17 @@ from radbus_results.domain.inference import Context, Outcome
 _STUDY_LIMIT = 1000
 _STATE = {"state": 1, "revision": 1, "study_instance_uid": 1, "series_instance_uid": 1}
 _DECIDED = {"job_ids": 1, "reason": 1, "decisions.matched": 1, "decisions.on_request": 1, "wishes_seen": 1}
-_OUTCOME_FIELDS = ("summary", "usable", "values", "measurements", "findings", "inputs", "files", "comparison")
+_OUTCOME_FIELDS = (
+    "summary",
+    "impression",
+    "usable",
+    "values",
+    "measurements",
+    "findings",
+    "inputs",
+    "files",
+    "comparison",
+)
 
 
 class OutcomeMissingError(TransientError):

@@ -30,6 +30,7 @@ class Outcome:
     task_id: str
     machine: Json
     summary: str = ""
+    impression: str = ""
     usable: bool = True
     values: Json = field(default_factory=dict)
     measurements: Sequence[Json] = ()
@@ -94,6 +95,7 @@ class Inference:
     study_time: str | None = None
     comparisons: tuple[Json, ...] = ()  # with the patient's previous result, of each task that has compared
     superseded_by: str | None = None
+    impression: str = ""  # of machines that tell it apart from the findings
     erased_at: datetime | None = None  # since when its outputs are not kept any more
 
     @property

@@ -56,6 +56,7 @@ def infer_from(job: JobCompletedV1, outcomes: Sequence[Outcome], context: Contex
         arrays=_arrays(outcomes),
         values=values,
         summary=" ".join([_summary(usable or judging or outcomes), *_compared(usable)]),
+        impression=_joined(each.impression for each in usable),
         usable=bool(usable) or not judging,
         measurements=tuple(each for outcome in usable for each in outcome.measurements),
         findings=tuple(each for outcome in usable for each in outcome.findings),
@@ -84,7 +85,11 @@ def _text(value: JsonValue) -> str | None:
 
 
 def _summary(outcomes: Iterable[Outcome]) -> str:
-    return " ".join(dict.fromkeys(each.summary.strip() for each in outcomes if each.summary.strip()))
+    return _joined(each.summary for each in outcomes)
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return " ".join(dict.fromkeys(text.strip() for text in texts if text.strip()))
 
 
 def _compared(outcomes: Iterable[Outcome]) -> list[str]:

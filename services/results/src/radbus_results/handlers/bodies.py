@@ -45,10 +45,21 @@ class ComparisonBody(BaseModel):
     summary: str
 
 
+class SectionedReport(BaseModel):
+    """A report whose findings and impression are told apart."""
+
+    findings: str
+    impression: str
+    findings_list: list[tuple[str, str]] = Field(description="Name and sentence of each finding.")
+
+
 class ResultPart(BaseModel):
     """What was found, and the files of it."""
 
-    report: str = Field(description="The finding in words; where the images cannot be judged, why.")
+    report: str | SectionedReport = Field(
+        description="The finding in words, in sections where the machine gives an impression; of images that cannot be "
+        "judged, why not."
+    )
     files: Urls = Field(description="Pre-signed URLs by kind; a kind with none is absent.")
     values: dict[str, dict[str, JsonValue]] = Field(description="By task id, then by name.")
     scores: dict[str, float] | None = Field(default=None, description="Numbers by name; absent where there are none.")

@@ -26,6 +26,7 @@ from radbus_results.handlers.bodies import (
     PatientInferenceBody,
     ResultBody,
     ResultPart,
+    SectionedReport,
     SeriesFile,
     StudyBody,
     Urls,
@@ -108,7 +109,7 @@ def patient_inference_body(inference: Inference, *, archives: Mapping[str, str],
 
 def _result_part(inference: Inference, sign: Sign) -> ResultPart:
     return ResultPart(
-        report=inference.summary,
+        report=_report(inference),
         files=_urls(inference.files, sign),
         values={task: dict(values) for task, values in inference.values.items() if values},
         scores=scores_of(inference) or None,
@@ -125,6 +126,16 @@ def _result_part(inference: Inference, sign: Sign) -> ResultPart:
         study_instance_uid=inference.study_instance_uid,
         series_instance_uids=list(inference.series_instance_uids),
         completed_at=inference.completed_at,
+    )
+
+
+def _report(inference: Inference) -> str | SectionedReport:
+    """Tell findings and impression apart where a machine does, as CR and DX use cases' clients expect it."""
+    if not inference.impression:
+        return inference.summary
+    said = [(str(each.get("name", "")), str(each.get("text", ""))) for each in inference.findings]
+    return SectionedReport(
+        findings=" ".join(text for _, text in said), impression=inference.impression, findings_list=said
     )
 
 

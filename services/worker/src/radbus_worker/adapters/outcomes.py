@@ -126,6 +126,7 @@ def _produced(result: Produced) -> dict[str, Any]:
         "succeeded": True,
         "reason": None,
         "summary": output.summary,
+        "impression": output.impression,
         "usable": output.usable,
         "values": dict(output.values),
         "measurements": [asdict(measurement) for measurement in output.measurements],

@@ -13,7 +13,7 @@ from radbus_dicom.derived.comparison import Comparison
 from radbus_dicom.derived.encapsulated_pdf import make_encapsulated_pdf
 from radbus_dicom.derived.fhir import make_fhir_bundle
 from radbus_dicom.derived.hl7 import make_oru_r01
-from radbus_dicom.derived.key_slices import Window, default_window, draw_key_slice
+from radbus_dicom.derived.key_slices import default_window, draw_key_slice
 from radbus_dicom.derived.measurement_report import SegmentationReference, make_measurement_report
 from radbus_dicom.derived.presentation_state import Drawn, make_presentation_state
 from radbus_dicom.derived.provenance import Provenance
@@ -25,7 +25,8 @@ from radbus_dicom.derived.segmentation import Encoding, make_segmentation, segme
 from radbus_dicom.frames import FrameHeader, read_frame_headers
 from radbus_dicom.geometry import FrameSlot
 from radbus_dicom.opening import read_header_dataset
-from radbus_machines.types import KeyFrame, MachineOutput
+from radbus_dicom.tones import Tone
+from radbus_machines.types import KeyFrame, Line, MachineOutput
 
 from radbus_worker.adapters.archives import read_entries, unpack
 from radbus_worker.adapters.shared_volumes import SharedLabels, SharedVolume
@@ -46,6 +47,15 @@ __all__ = [
 ]
 
 REPORT_PDF, REPORT_DICOM, REPORT_FHIR, REPORT_HL7 = "report.pdf", "report.dcm", "report.fhir.json", "report.hl7"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is drawn over the frames beside the labels, and how the frames are shown; None leaves it to the volume."""
+
+    key_frames: Sequence[KeyFrame]
+    lines: Sequence[Line]
+    tone: Tone | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +123,11 @@ def write_measurement_report(
     return True
 
 
-def write_presentation_state(
-    labels: Sequence[SharedLabels],
-    key_frames: Sequence[KeyFrame],
-    window: Window | None,
-    origin: Origin,
-    target: Path,
-) -> bool:
+def write_presentation_state(labels: Sequence[SharedLabels], shown: Shown, origin: Origin, target: Path) -> bool:
     """Write the presentation state of the label maps; False when one cannot show all source instances."""
-    shown = window or default_window(origin.volume.volume_to_draw())
-    drawn = Drawn([each.label_map() for each in labels], key_frames, origin.volume.frames, shown)
+    tone = shown.tone or default_window(origin.volume.volume_to_draw())
+    label_maps = [each.label_map() for each in labels]
+    drawn = Drawn(label_maps, shown.key_frames, origin.volume.frames, tone, shown.lines)
     ds = make_presentation_state(drawn, sources=_headers(origin), provenance=origin.provenance)
     if ds is None:
         return False
@@ -130,15 +135,10 @@ def write_presentation_state(
     return True
 
 
-def write_secondary_captures(
-    labels: Sequence[SharedLabels],
-    key_frames: Sequence[KeyFrame],
-    window: Window | None,
-    origin: Origin,
-    folder: Path,
-) -> list[Path]:
+def write_secondary_captures(labels: Sequence[SharedLabels], shown: Shown, origin: Origin, folder: Path) -> list[Path]:
     """Write the secondary captures into a folder and return their paths, in their order."""
-    overlaid = Overlaid(origin.volume.volume_to_draw(), [each.label_map() for each in labels], key_frames, window)
+    label_maps = [each.label_map() for each in labels]
+    overlaid = Overlaid(origin.volume.volume_to_draw(), label_maps, shown.key_frames, shown.tone, shown.lines)
     paths: list[Path] = []
     for ds in make_secondary_captures(overlaid, sources=_headers(origin), provenance=origin.provenance):
         paths.append(folder / f"sc-{len(paths) + 1:03d}.dcm")
@@ -174,13 +174,14 @@ def write_npz(labels: SharedLabels, volume: SharedVolume, target: Path) -> None:
 def write_key_slices(
     volume: SharedVolume,
     labels: Sequence[SharedLabels],
-    key_frames: Sequence[tuple[KeyFrame, Path]],
-    window: Window | None,
+    shown: Shown,
+    targets: Sequence[Path],
 ) -> None:
-    """Draw key frames with the labels over them."""
+    """Draw the key frames, each into its file, with labels and lines over them."""
     drawn, label_maps = volume.volume_to_draw(), [each.label_map() for each in labels]
-    for key_frame, target in key_frames:
-        target.write_bytes(draw_key_slice(drawn, key_frame, label_maps=label_maps, window=window))
+    for key_frame, target in zip(shown.key_frames, targets, strict=True):
+        png = draw_key_slice(drawn, key_frame, label_maps=label_maps, window=shown.tone, lines=shown.lines)
+        target.write_bytes(png)
 
 
 def write_reports(reported: Reported, header: Mapping[str, str], folder: Path) -> None:

@@ -16,12 +16,13 @@ import structlog
 from radbus_contracts.errors import TransientError
 from radbus_dicom.derived.archives import output_json
 from radbus_dicom.derived.comparison import Comparison
-from radbus_dicom.derived.key_slices import BRAIN_WINDOW, LUNG_WINDOW, Window
+from radbus_dicom.derived.key_slices import BRAIN_WINDOW, LUNG_WINDOW
 from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import Provenance
 from radbus_dicom.derived.segmentation import Encoding
 from radbus_dicom.errors import OutputNotValid, SeriesNotUsable
-from radbus_dicom.geometry import PROJECTION_MODALITIES
+from radbus_dicom.radiographs import PROJECTION_MODALITIES
+from radbus_dicom.tones import Tone
 from radbus_machines.shared_blocks import make_block
 from radbus_machines.types import LabelMap, MachineOutput
 
@@ -148,7 +149,7 @@ class Renderer:
     ) -> Iterator[Drawing]:
         """Give the DICOM objects that belong into the study."""
         origin = pixel_work.Origin(tuple(loaded.plan.slots_by_path()), loaded.shared, wanted.provenance)
-        folder, seen = wanted.folder, (labels, output.key_frames, _window(output, loaded), origin)
+        folder, seen = wanted.folder, (labels, _shown(output, loaded), origin)
         if "seg" in wanted.kinds:
             for encoding, (each, name) in product(self.encodings, zip(labels, _names(labels), strict=True)):
                 write = partial(pixel_work.write_segmentation, each, origin, encoding)
@@ -215,11 +216,11 @@ class Renderer:
             RenderedFile("sc_png", folder / f"key-{number:02d}.png", "image/png")
             for number in range(1, len(output.key_frames) + 1)
         ]
-        work = [(key_frame, file.path) for key_frame, file in zip(output.key_frames, files, strict=True)]
+        shown, targets = _shown(output, loaded), [file.path for file in files]
 
         async def draw() -> list[RenderedFile]:
-            if work:
-                await self.pool.run(pixel_work.write_key_slices, loaded.shared, labels, work, _window(output, loaded))
+            if targets:
+                await self.pool.run(pixel_work.write_key_slices, loaded.shared, labels, shown, targets)
             return files
 
         return Drawing("sc_png", draw)
@@ -256,6 +257,8 @@ def _check(output: MachineOutput, loaded: LoadedVolume) -> None:
         check_labels(label_map, frames=frames)
     if any(not 0 <= key_frame.frame < frames for key_frame in output.key_frames):
         raise OutputNotValid(f"expected key frames within the volume's {frames} frames")
+    if any(not 0 <= line.frame < frames for line in output.lines):
+        raise OutputNotValid(f"expected lines within the volume's {frames} frames")
 
 
 @asynccontextmanager
@@ -269,8 +272,14 @@ async def _shared(label_map: LabelMap) -> AsyncIterator[SharedLabels]:
         block.remove()
 
 
-def _window(output: MachineOutput, loaded: LoadedVolume) -> Window | None:
-    """Choose the window that shows what was labelled; None leaves the choice to the modality."""
+def _shown(output: MachineOutput, loaded: LoadedVolume) -> pixel_work.Shown:
+    return pixel_work.Shown(output.key_frames, output.lines, _window(output, loaded))
+
+
+def _window(output: MachineOutput, loaded: LoadedVolume) -> Tone | None:
+    """Choose the window that shows what was labelled, of a radiograph its own; None leaves it to the modality."""
+    if (radiograph := loaded.plan.headers[0].radiograph) is not None:
+        return radiograph.tone
     if loaded.volume.modality != "CT":
         return None
     kinds = [(segment.kind.value, segment.kind.scheme) for each in output.label_maps for segment in each.segments]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from radbus_machines.shared_blocks import attach
-from radbus_machines.types import Frame, Geometry, LabelMap, Segment, Volume
+from radbus_machines.types import Frame, Geometry, LabelMap, Projection, Segment, Volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class SharedVolume:
     attributes: Mapping[str, object]
     remarks: tuple[str, ...]
     photometric_interpretation: str = ""
+    projection: Projection | None = None
 
     def voxels(self) -> NDArray[np.int16] | NDArray[np.float32]:
         """Attach to the block; the array is the block's memory."""
@@ -49,6 +50,7 @@ class SharedVolume:
             modality=self.modality,
             attributes=self.attributes,
             remarks=self.remarks,
+            projection=self.projection,
         )
 
 

@@ -82,6 +82,7 @@ class VolumeLoader:
                 attributes=dict(attributes_of(plan.headers[0])),
                 remarks=(*plan.remarks, *remarks),
                 photometric_interpretation=plan.headers[0].photometric_interpretation,
+                projection=plan.projection,
             )
             await self._decode(plan, shared)
             yield LoadedVolume(plan, shared.volume(), shared)

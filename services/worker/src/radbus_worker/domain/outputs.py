@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import isfinite
 
 from radbus_dicom.errors import OutputNotValid
-from radbus_machines.types import Code, Finding, KeyFrame, LabelMap, MachineOutput, Measurement
+from radbus_machines.types import Code, Finding, KeyFrame, LabelMap, Line, MachineOutput, Measurement
 
 MAX_EACH = 1_000
 MAX_LABEL_MAPS = 64
@@ -28,7 +29,10 @@ def check_output(output: object, *, label_bytes: int) -> MachineOutput:
     _each("findings", output.findings, Finding, MAX_EACH)
     _each("key frames", output.key_frames, KeyFrame, MAX_KEY_FRAMES)
     _each("label maps", output.label_maps, LabelMap, MAX_LABEL_MAPS)
+    _each("lines", output.lines, Line, MAX_EACH)
     _each("limits", output.limits, str, MAX_EACH)
+    if not all(isfinite(number) for line in output.lines for number in (*line.start, *line.end)):
+        raise OutputNotValid("expected lines between finite places")
     _values(output)
     _texts(output)
     _codes(output)
@@ -86,6 +90,8 @@ def _all_codes(output: MachineOutput) -> Iterable[object]:
 
 def _all_texts(output: MachineOutput) -> Iterable[object]:
     yield output.summary
+    yield output.impression
+    yield from (line.text for line in output.lines)
     yield from output.limits
     yield from (value for value in output.values.values() if isinstance(value, str))
     for measurement in output.measurements:

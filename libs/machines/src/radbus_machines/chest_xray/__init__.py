@@ -1,0 +1,1 @@
+"""The machine `chest-xray`: heart and lungs on a frontal chest radiograph."""
