@@ -9,7 +9,7 @@ PYTEST := $(VENV)/pytest
 PYTHON_FOLDERS := libs services cli tests examples triton_models deploy docs
 TYPED := $(wildcard libs/*/src services/*/src) cli/src deploy/local docs examples
 
-.PHONY: help install demo up down test lint types imports unit fuzz contract integration e2e chaos whole bench bench-load docs lock soak guards
+.PHONY: help install demo up down test lint types imports unit fuzz contract integration e2e chaos whole bench bench-load docs gallery lock soak guards
 
 help: ## show this
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -75,6 +75,9 @@ bench-load: install ## more than can be taken: what gives first
 
 docs: install ## write the pages that are made from the code
 	$(VENV)/python docs/generate.py
+
+gallery: install ## docs/gallery.md: pictures of phantoms through the whole stack (needs poppler-utils)
+	$(VENV)/python docs/gallery.py
 
 lock: install ## choose the newest allowed versions and pin them
 	$(VENV)/uv lock --upgrade -q
