@@ -14,7 +14,7 @@ PYTEST := $(VENV)/pytest
 PYTHON_FOLDERS := libs services cli tests examples triton_models deploy docs
 TYPED := $(wildcard libs/*/src services/*/src) cli/src deploy/local deploy/k8s docs examples
 
-.PHONY: help install demo up down test lint types imports unit fuzz contract integration e2e chaos whole bench bench-load bench-cost docs lock soak guards manifests k8s-check k8s-live
+.PHONY: help install demo up down test lint types imports unit fuzz contract integration e2e chaos whole bench bench-load bench-cost docs gallery lock soak guards manifests k8s-check k8s-live
 
 help: ## show this
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -93,6 +93,9 @@ manifests: install ## write the manifests that are made from the code
 docs: install ## write the pages that are made from the code
 	$(VENV)/python docs/generate.py
 	$(VENV)/python deploy/monitoring/make_dashboards.py
+
+gallery: install ## docs/gallery.md: pictures of phantoms through the whole stack (needs poppler-utils)
+	$(VENV)/python docs/gallery.py
 
 lock: install ## choose the newest allowed versions and pin them
 	$(VENV)/uv lock --upgrade -q
