@@ -108,7 +108,9 @@ def test_the_tools_are_those_of_the_installation():
 @pytest.mark.timeout(900)
 def test_what_the_router_s_image_is_made_of_starts_without_anything_else(tmp_path):
     build = tmp_path / "build"
-    subprocess.run([sys.executable, "-m", "venv", str(build)], check=True, timeout=120)
+    uv = Path(sys.executable).with_name("uv")
+    command = [str(uv), "venv", "--quiet", "--seed", "--python", sys.executable, str(build)]
+    subprocess.run(command, check=True, timeout=240)
     environment = {**os.environ, "PATH": f"{build}/bin:{os.environ['PATH']}"}
     environment.pop("VIRTUAL_ENV", None)
     text = (ROOT / "services/router/Dockerfile").read_text()
