@@ -9,7 +9,7 @@ import pytest
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
-LOCKS = [ROOT / "requirements.lock", ROOT / "deploy" / "local" / "triton-requirements.lock"]
+LOCKS = [ROOT / "requirements.lock", *sorted((ROOT / "deploy").glob("*/*-requirements.lock"))]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
