@@ -80,6 +80,19 @@ def test_images_that_cannot_be_judged_are_of_no_use_case():
     assert body.result.report == "No lungs were found."
 
 
+def test_findings_and_impression_are_told_apart_where_the_machine_does():
+    finding = {"name": "enlarged_heart", "present": False, "text": "The ratio is 0.45."}
+    inferences = [replace(INFERENCE, impression="Not enlarged.", summary="PA view. Not enlarged.", findings=(finding,))]
+
+    body = result_body(inferences, failed=(), under_process=0, sign=sign)
+
+    assert body.model_dump(mode="json")["result"]["report"] == {
+        "findings": "The ratio is 0.45.",
+        "impression": "Not enlarged.",
+        "findings_list": [["enlarged_heart", "The ratio is 0.45."]],
+    }
+
+
 def test_the_inference_object_has_a_file_a_series_and_the_array_as_a_url():
     archives = {SERIES: "site-a/archives/a.zip"}
 

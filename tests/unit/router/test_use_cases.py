@@ -27,7 +27,7 @@ tasks:
 def test_the_built_in_use_cases_hold() -> None:
     names = [use_case.use_case for use_case in load_use_cases(BUILT_IN)]
 
-    assert names == ["qct", "qer"]
+    assert names == ["qct", "qer", "qxr"]
 
 
 def test_the_example_of_the_readme_holds(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_site_adds_use_cases_of_its_own_to_the_built_in_ones(tmp_path: Path) -
 
     names = [use_case.use_case for use_case in load_use_cases(BUILT_IN, tmp_path)]
 
-    assert names == ["qct", "qer", "lungs"]
+    assert names == ["qct", "qer", "qxr", "lungs"]
 
 
 def test_a_name_is_taken_once_over_all_folders_and_both_files_are_told(tmp_path: Path) -> None:
