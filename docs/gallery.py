@@ -55,7 +55,7 @@ def _head(folder: Path) -> None:
     header = PhantomHeader(
         patient_name="Phantom^Head", body_part="HEAD", study_description="CT head phantom", study_date=_DATE
     )
-    write_phantom(folder, phantom, header)  # type: ignore[arg-type] - it has what a chest phantom has
+    write_phantom(folder, phantom, header)  # type: ignore[arg-type]  # it has what a chest phantom has
 
 
 SHOWN: Mapping[str, Shown] = {

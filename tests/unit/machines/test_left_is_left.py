@@ -180,7 +180,7 @@ def sides_in_report(sr: hd.sr.Comprehensive3DSR) -> dict[str, str]:
 @pytest.fixture
 def chest(tmp_path) -> Callable[[str, str], tuple[Series, MachineOutput]]:
     async def judged(way: str, side: str) -> tuple[Series, MachineOutput]:
-        mass = Ball((SIDES[side] * 78.0, 0.0, 160.0), 22.0)
+        mass = Ball((SIDES[side] * 82.0, 0.0, 205.0), 18.0)
         phantom = chest_phantom(slices=50, rows=112, lesion=(mass,), orientation=way if way in ORIENTATIONS else "HFS")
         series = Series(as_taken(phantom, way), tmp_path, "CHEST")
         machine = LungCt(load_manifests(MODELS)["lung-ct"])
