@@ -107,7 +107,7 @@ def _are_lungs(right: Mask, left: Mask, grey: Grey) -> bool:
     return darkness > _DARKER
 
 
-def _span(line: NDArray[Any]) -> tuple[int, int]:
+def _span(line: NDArray[Any] | np.bool_) -> tuple[int, int]:
     where = np.flatnonzero(line)
     return (int(where[0]), int(where[-1]) + 1) if where.size else (0, 0)
 
