@@ -46,7 +46,6 @@ PROVENANCE = Provenance("job-1", "machine", "1.0.0", "use-case", 1, datetime(202
 RIGHT, LEFT = "24028007", "7771000"
 SIDES = {"right": -1, "left": 1}
 YELLOW = (255, 220, 90)
-TILT = np.radians(15)
 
 
 def as_taken(phantom: Any, way: str) -> Any:
@@ -54,8 +53,6 @@ def as_taken(phantom: Any, way: str) -> Any:
     direction, voxels, labels = phantom.direction, phantom.voxels, phantom.truth.labels
     order = {"coronal": (1, 0, 2), "sagittal": (2, 0, 1)}.get(way, (0, 1, 2))
     direction = direction[:, order]
-    if way == "tilted":
-        direction = np.stack([direction[:, 0], (0.0, np.cos(TILT), -np.sin(TILT)), direction[:, 2]], axis=1)
     return replace(
         phantom,
         voxels=np.ascontiguousarray(voxels.transpose(order)),
@@ -65,7 +62,7 @@ def as_taken(phantom: Any, way: str) -> Any:
     )
 
 
-WAYS = [("HFS", "left"), *zip((*ORIENTATIONS, "coronal", "sagittal", "tilted"), itertools.cycle(("right", "left")))]
+WAYS = [("HFS", "left"), *zip((*ORIENTATIONS, "coronal", "sagittal"), itertools.cycle(("right", "left")))]
 
 
 class Series:
