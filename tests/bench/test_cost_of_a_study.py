@@ -16,13 +16,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import pytest
+from pydicom.uid import generate_uid
 from pymongo import MongoClient
 from radbus_cli.local.stack import LocalStack
-from radbus_testing.head_phantom import LEFT_BLOOD, head_phantom
+from radbus_testing.drawn_chest import drawn_chest
+from radbus_testing.head_phantom import LEFT_BLOOD, HeadPhantom, head_phantom
 from radbus_testing.phantom import chest_phantom
+from radbus_testing.radiograph_dicom import RadiographHeader, radiograph_instance
 from radbus_testing.waiting import eventually
 from rich.console import Console
 from rich.table import Table
@@ -39,22 +43,54 @@ ASKED_EVERY_S = 2.0
 UNDER_WAY, NOT_FOUND = 202, 404
 
 
+class Sent(Protocol):
+    """A series, ready to be sent."""
+
+    uid: str
+    instances: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Radiographs:
+    """A study of so many views of a chest, as large as detectors make them."""
+
+    uid: str
+    instances: list[bytes]
+
+
+def radiographs(_: Any, count: int) -> Radiographs:
+    study, series = generate_uid(), generate_uid()
+    large = np.kron(drawn_chest(), np.ones((3, 3), np.float32))
+    headers = (
+        RadiographHeader(
+            study_instance_uid=study, series_instance_uid=series, spacing_mm=0.2, view_position=("PA", "AP")[number]
+        )
+        for number in range(count)
+    )
+    return Radiographs(series, [radiograph_instance(large, header) for header in headers])
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """Studies of one series for one use case, and the sizes at which they are measured."""
 
     use_case: str
     sizes: tuple[int, int]
-    phantom: Callable[[int], Any]
-    header: dict[str, str]
+    # Makes the instances of one study, by `make_series` or without.
+    study: Callable[[Any, int], Sent]
+
+
+def bleeding_head(slices: int) -> HeadPhantom:
+    return head_phantom(slices=slices, rows=512, blood=(LEFT_BLOOD,))
 
 
 HEAD = {"body_part": "HEAD", "study_description": "CT head phantom"}
 FOOT = {"body_part": "FOOT", "study_description": "CT foot"}
 KINDS = (
-    Kind("qct", (40, 120), lambda slices: chest_phantom(slices=slices, rows=512), {}),
-    Kind("qer", (20, 40), lambda slices: head_phantom(slices=slices, rows=512, blood=(LEFT_BLOOD,)), HEAD),
-    Kind("not_implemented", (2, 40), lambda slices: chest_phantom(slices=slices, rows=512), FOOT),
+    Kind("qct", (40, 120), lambda make, slices: make(chest_phantom(slices=slices, rows=512))),
+    Kind("qer", (20, 40), lambda make, slices: make(bleeding_head(slices), **HEAD)),
+    Kind("qxr", (1, 2), radiographs),
+    Kind("not_implemented", (2, 40), lambda make, slices: make(chest_phantom(slices=slices, rows=512), **FOOT)),
 )
 
 
@@ -72,7 +108,7 @@ def _of(
     kind: Kind, radbus: LocalStack, hospital: Any, make_series: Any, idle: Counter[str]
 ) -> Iterator[dict[str, Any]]:
     for size in kind.sizes:
-        series = [make_series(kind.phantom(size), **kind.header) for _ in range(STUDIES + 1)]
+        series = [kind.study(make_series, size) for _ in range(STUDIES + 1)]
         _send(hospital, series[:1])  # the first warms up
         time.sleep(SETTLED_S)
         before, began = counted(radbus), time.monotonic()
