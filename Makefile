@@ -88,7 +88,7 @@ k8s-live: install ## the local overlay on the cluster that KUBECONFIG names, and
 	deploy/k8s/live.sh
 
 manifests: install ## write the manifests that are made from the code
-	$(VENV)/python deploy/k8s/generate.py
+	$(VENV)/python deploy/k8s/make_manifests.py
 
 docs: install ## write the pages that are made from the code
 	$(VENV)/python docs/generate.py

@@ -11,14 +11,17 @@ import math
 import random
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import simpy
 
 from radbus_cli.sizing.costs import StudyCosts
 from radbus_cli.sizing.load import Share
 from radbus_cli.sizing.plan import Limits, Plan
+
+Steps = Generator[simpy.Event, Any, None]
 
 WORKERS = "worker"
 # The order in which a study meets them; MongoDB and RabbitMQ are met all along, and counted once.
@@ -65,14 +68,14 @@ def simulate(
     told: dict[str, list[float]] = defaultdict(list)
     warm_s = _WARM_UP * seconds
 
-    def arrivals() -> Iterator[simpy.Event]:
+    def arrivals() -> Steps:
         weights = [share.share for share in plan.load.mix]
         while True:
             yield world.timeout(chance.expovariate(plan.load.peak_rate))
             (share,) = chance.choices(plan.load.mix, weights)
             world.process(study(share))
 
-    def study(share: Share) -> Iterator[simpy.Event]:
+    def study(share: Share) -> Steps:
         came, cost = world.now, costs[share.use_case]
         urgency = 0 if share.use_case in _URGENT else 1
         for name in _BEFORE:
@@ -83,7 +86,7 @@ def simulate(
         if came > warm_s:
             told[share.use_case].append(world.now - came)
 
-    def at(name: str, takes_s: float, urgency: int) -> Iterator[simpy.Event]:
+    def at(name: str, takes_s: float, urgency: int) -> Steps:
         if takes_s <= 0:
             return
         with places.resources[name].request(priority=urgency) as place:

@@ -1,6 +1,6 @@
 """What each program of the local stack needs while series pass: memory that is its own, and processor time.
 
-    python deploy/k8s/measure.py --root FOLDER --base-port PORT --series 6
+    python deploy/k8s/measure_usage.py --root FOLDER --base-port PORT --series 6
 
 starts the stack, sends that many chest CTs of 120 slices at once, and prints a table: the requests of `base/*.yaml`
 come from it. Shared pages count by their share (PSS), children with their parent.
