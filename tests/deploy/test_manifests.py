@@ -133,7 +133,10 @@ def test_nothing_secret_is_in_the_manifests_of_a_site():
 
 
 def test_the_made_manifests_are_as_the_code_makes_them():
-    namespace: dict[str, object] = {"__file__": str(ROOT / "deploy/k8s/make_manifests.py"), "__name__": "make_manifests"}
+    namespace: dict[str, object] = {
+        "__file__": str(ROOT / "deploy/k8s/make_manifests.py"),
+        "__name__": "make_manifests",
+    }
     exec(compile(Path(ROOT / "deploy/k8s/make_manifests.py").read_text(), "make_manifests.py", "exec"), namespace)
 
     for path, text in namespace["made"]().items():

@@ -153,7 +153,9 @@ def test_the_dashboards_are_made_from_the_code(tmp_path):
     subprocess.run([sys.executable, str(MONITORING / "make_dashboards.py"), str(tmp_path)], check=True)
 
     made = {path.name: path.read_text() for path in tmp_path.iterdir()}
-    assert made == {path.name: path.read_text() for path in (MONITORING / "dashboards").glob("*.json")}, "run `make docs`"
+    assert made == {path.name: path.read_text() for path in (MONITORING / "dashboards").glob("*.json")}, (
+        "run `make docs`"
+    )
 
 
 def test_a_dashboard_has_an_id_of_its_own_and_panels_that_do_not_lie_on_one_another():
