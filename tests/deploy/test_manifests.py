@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import jsonschema_rs
@@ -138,6 +140,25 @@ def test_the_made_manifests_are_as_the_code_makes_them():
 
     for path, text in namespace["made"]().items():
         assert path.read_text() == text, f"{path.relative_to(ROOT)}: run `make manifests`"
+
+
+def test_nginx_takes_the_configuration_of_the_front(tmp_path):
+    made = (ROOT / "deploy" / "k8s" / "components" / "front" / "nginx.conf").read_text()
+    # Names of the cluster are not known here, and nothing listens.
+    here = re.sub(r"server (?:ingest|router|scheduler|results):8080", "server 127.0.0.1:9", made)
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "nginx.conf").write_text(here)
+    nginx = shutil.which("nginx") or "/usr/sbin/nginx"
+
+    done = subprocess.run(
+        [nginx, "-t", "-p", str(tmp_path), "-e", "stderr", "-c", str(tmp_path / "nginx.conf")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", ["ingest", "router", "scheduler", "worker", "results"])
