@@ -199,9 +199,9 @@ def _kept(name: str, otherwise: object) -> Document:
 def _with_last(traceparent: str | None) -> Document:
     """Keep from which requests a record came: since it was complete last, and only the latest of them."""
     before: Document = {"$cond": [{"$eq": ["$state", "receiving"]}, {"$ifNull": ["$traceparents", []]}, []]}
-    own = [traceparent] if traceparent else []
-    joined = {"$concatArrays": [{"$setDifference": [before, own]}, own]}
-    return {"$slice": [joined, -TRACES_KEPT]}
+    own: Document = {"$literal": [traceparent] if traceparent else []}
+    others: Document = {"$filter": {"input": before, "cond": {"$not": {"$in": ["$$this", own]}}}}
+    return {"$slice": [{"$concatArrays": [others, own]}, -TRACES_KEPT]}
 
 
 async def _postpone(collection: Collection, record: Document, seconds: float) -> None:
