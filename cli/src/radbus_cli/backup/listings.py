@@ -42,6 +42,8 @@ async def lines_of(vault: Vault, parts: Sequence[str], scratch: Path) -> AsyncIt
 class Known:
     """What earlier backups have of the objects: asked in the order of the keys, it reads each list once.
 
+    A store that lists in another order only has some objects read again: they are kept by their content.
+
     Of the newest backup that is whole, and of those begun since: what they had copied need not be copied again.
     """
 

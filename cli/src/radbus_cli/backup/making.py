@@ -90,8 +90,8 @@ class BackupMaker:
         return Kept(file=target, count=count, size_bytes=file.stat().st_size, sha256=digest(file))
 
     async def _copy_objects(self, scratch: Path) -> list[Kept]:
-        known, parts, after = await Known.of(self._vault, scratch), list[Kept](), ""
-        while page := await self._objects.entries_after("", after, limit=_PAGE):
+        known, parts = await Known.of(self._vault, scratch), list[Kept]()
+        async for page in self._objects.walk("", page=_PAGE):
             earlier = [await known.find(entry.key) for entry in page]
             free = asyncio.Semaphore(_AT_A_TIME)
 
@@ -106,7 +106,6 @@ class BackupMaker:
                 if isinstance(fault, BaseException) and not isinstance(fault, ObjectMissingError):
                     raise fault
             parts.append(await write_part(self._vault, self._id, len(parts), lines, scratch))
-            after = page[-1].key
         return parts
 
     async def _copy(self, entry: ObjectEntry, earlier: list[ObjectLine], scratch: Path) -> ObjectLine:

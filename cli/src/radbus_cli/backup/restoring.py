@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 from radbus_contracts.errors import PermanentError
+from radbus_contracts.topology import QUEUES
 from radbus_storage import records
 from radbus_storage.copying import load, read_bson
 from radbus_storage.documents import NOW, Documents
@@ -23,6 +24,7 @@ from radbus_cli.backup.listings import read_part
 from radbus_cli.backup.manifest import COLLECTIONS, BackupError, Kept, Manifest, ObjectLine, blob_name, digest
 from radbus_cli.backup.retelling import tell_again
 from radbus_cli.backup.vault import Vault
+from radbus_cli.dead_queues import DeadQueues
 
 log = structlog.get_logger(__name__)
 
@@ -127,16 +129,10 @@ async def refuse_while_services_run(url: str) -> None:
 
     Raises:
         NotEmptyError: A queue of radbus's has a consumer.
+        BrokerUnreachableError: The broker does not answer.
     """
-    import aio_pika
-    from aio_pika.exceptions import ChannelNotFoundEntity
-    from radbus_contracts.topology import QUEUES
-
-    connection = await aio_pika.connect(url, timeout=10)
-    async with connection:
+    async with DeadQueues.of(url) as queues:
         for queue in QUEUES:
-            async with connection.channel() as channel:
-                with suppress(ChannelNotFoundEntity):
-                    declared = await channel.declare_queue(queue.name, passive=True)
-                    if declared.declaration_result.consumer_count:
-                        raise NotEmptyError(f"expected that no service runs, and queue {queue.name} has consumers")
+            state = await queues.state(queue.name)
+            if state is not None and state.consumers:
+                raise NotEmptyError(f"expected that no service runs, and queue {queue.name} has consumers")

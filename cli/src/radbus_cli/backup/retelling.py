@@ -25,7 +25,7 @@ from radbus_contracts.identity import event_id, inference_id, job_id, outcome_id
 from radbus_contracts.topology import SERIES_COMPLETED, SERIES_UNROUTED, STUDY_COMPLETED, TASK_FAILED, TASK_SUCCEEDED
 from radbus_runtime.events import Outgoing, Teller
 from radbus_storage import records
-from radbus_storage.documents import Document, Documents
+from radbus_storage.documents import NOW, Document, Documents
 
 _PAGE: Final = 200
 _HEAD: Final = {"elements": 0, "all": 0}
@@ -43,6 +43,11 @@ class _Again:
 
 async def tell_again(documents: Documents, *, since: datetime) -> int:
     """Put what is missing back into the outboxes; return how many messages. Done twice, it is done once."""
+    # What was under way has as long as it had at first: its deadline may have passed since the backup.
+    anew = {"$add": [NOW, {"$subtract": ["$finish_by", "$requested_at"]}]}
+    await documents[records.JOBS].update_many(
+        {"state": "active"}, [{"$set": {"finish_by": {"$max": ["$finish_by", anew]}}}]
+    )
     told = 0
     for collection, find in (
         (records.SERIES, _series),

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 import urllib3
 from minio import Minio
+from minio.datatypes import Object
 from minio.error import MinioException, S3Error
 
 from radbus_storage.errors import ObjectMissingError, StoreFullError, StoreUnavailableError
@@ -142,9 +144,11 @@ class ObjectStore:
         """List objects below a prefix, at most `limit`."""
         return await self._call(lambda: self._entries(prefix, limit))
 
-    async def entries_after(self, prefix: str, after: str, *, limit: int) -> list[ObjectEntry]:
-        """List objects below a prefix in the order of their keys, behind one of them, at most `limit`."""
-        return await self._call(lambda: self._entries(prefix, limit, after=after))
+    async def walk(self, prefix: str, *, page: int) -> AsyncIterator[list[ObjectEntry]]:
+        """List all objects below a prefix, a page at a time, in the store's own order."""
+        listing = self._client.list_objects(self._bucket, prefix=prefix, recursive=True)
+        while found := await self._call(lambda: [_entry(each) for each in islice(listing, page)]):
+            yield found
 
     async def drop_uploads(self, prefix: str) -> int:
         """Remove the parts of uploads below a prefix that were not completed, as far as the store lists them.
@@ -198,14 +202,9 @@ class ObjectStore:
                 self._abort(upload.object_name, upload.upload_id)
         return len(begun.uploads)
 
-    def _entries(self, prefix: str, limit: int, *, after: str | None = None) -> list[ObjectEntry]:
-        found: list[ObjectEntry] = []
-        for entry in self._client.list_objects(self._bucket, prefix=prefix, recursive=True, start_after=after or None):
-            modified_at = entry.last_modified or datetime.now(UTC)
-            found.append(ObjectEntry(str(entry.object_name), int(entry.size or 0), modified_at))
-            if len(found) >= limit:
-                break
-        return found
+    def _entries(self, prefix: str, limit: int) -> list[ObjectEntry]:
+        listing = self._client.list_objects(self._bucket, prefix=prefix, recursive=True)
+        return [_entry(each) for each in islice(listing, limit)]
 
     async def _call(self, work: Callable[[], T]) -> T:
         async with self._free:
@@ -219,6 +218,10 @@ class ObjectStore:
                 raise kind(f"object store: {error.code}") from error
             except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
                 raise StoreUnavailableError(f"object store did not answer ({type(error).__name__})") from error
+
+
+def _entry(listed: Object) -> ObjectEntry:
+    return ObjectEntry(str(listed.object_name), int(listed.size or 0), listed.last_modified or datetime.now(UTC))
 
 
 def _client(settings: ObjectSettings, url: str) -> Minio:
