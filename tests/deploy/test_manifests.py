@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -173,3 +174,14 @@ def test_a_service_has_a_disruption_budget_and_is_spread(name):
     assert spec["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"] == selector
     assert spec["affinity"]["podAntiAffinity"]
     assert deployment["spec"].get("replicas", 2) >= 2
+
+
+def test_the_live_check_refuses_where_no_cluster_is_named():
+    given = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}
+
+    done = subprocess.run(
+        [str(ROOT / "deploy/k8s/live.sh")], env=given, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 1
+    assert "expected KUBECONFIG to name the cluster; nothing was applied" in done.stderr
