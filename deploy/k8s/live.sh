@@ -32,30 +32,9 @@ for workload in statefulset/rabbitmq statefulset/mongodb statefulset/seaweedfs d
     }
 done
 
-# A token is made where the database is reached: in a pod of the command's image.
 echo "k8s-live: making a token"
-of_ingest() { in_radbus get deployment ingest --output jsonpath="{.spec.template.spec.containers[0].$1}"; }
-image="$(of_ingest image)"
-image="${image/radbus-ingest/radbus-cli}"
-settings="$(of_ingest 'envFrom[0].configMapRef.name')"
-secret="$(of_ingest 'env[?(@.name=="RADBUS_MONGO_URL")].valueFrom.secretKeyRef.name')"
-pod() {
-    cat <<POD
-{"apiVersion": "v1", "spec": {
-  "automountServiceAccountToken": false,
-  "securityContext": {"runAsNonRoot": true, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
-  "containers": [{"name": "token", "image": "$image", "imagePullPolicy": "IfNotPresent",
-    "args": ["tokens", "create", "live"],
-    "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
-    "envFrom": [{"configMapRef": {"name": "$settings"}}],
-    "env": [{"name": "RADBUS_MONGO_URL", "valueFrom": {"secretKeyRef": {"name": "$secret", "key": "mongo-url"}}}]}]}}
-POD
-}
-in_radbus delete pod token --ignore-not-found --timeout=60s
-in_radbus run token --image="$image" --restart=Never --labels=radbus/service=command --overrides="$(pod)"
-in_radbus wait pod/token --for=jsonpath='{.status.phase}'=Succeeded --timeout=180s
-token="$(in_radbus logs token | tail -1)"
-in_radbus delete pod token --timeout=60s
+token="$(deploy/k8s/radbus.sh tokens create live | tail -1)"
+[[ -n $token ]] || fail "no token was made."
 
 in_radbus port-forward service/front "$port:8080" >/dev/null &
 forwarding=$!

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import jsonschema_rs
@@ -143,6 +146,25 @@ def test_the_made_manifests_are_as_the_code_makes_them():
         assert path.read_text() == text, f"{path.relative_to(ROOT)}: run `make manifests`"
 
 
+def test_nginx_takes_the_configuration_of_the_front(tmp_path):
+    made = (ROOT / "deploy" / "k8s" / "components" / "front" / "nginx.conf").read_text()
+    # Names of the cluster are not known here, and nothing listens.
+    here = re.sub(r"server (?:ingest|router|scheduler|results):8080", "server 127.0.0.1:9", made)
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "nginx.conf").write_text(here)
+    nginx = shutil.which("nginx") or "/usr/sbin/nginx"
+
+    done = subprocess.run(
+        [nginx, "-t", "-p", str(tmp_path), "-e", "stderr", "-c", str(tmp_path / "nginx.conf")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("name", ["ingest", "router", "scheduler", "worker", "results"])
 def test_a_service_has_a_disruption_budget_and_is_spread(name):
     production = rendered("production")
@@ -155,3 +177,14 @@ def test_a_service_has_a_disruption_budget_and_is_spread(name):
     assert spec["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"] == selector
     assert spec["affinity"]["podAntiAffinity"]
     assert deployment["spec"].get("replicas", 2) >= 2
+
+
+def test_the_live_check_refuses_where_no_cluster_is_named():
+    given = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}
+
+    done = subprocess.run(
+        [str(ROOT / "deploy/k8s/live.sh")], env=given, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 1
+    assert "expected KUBECONFIG to name the cluster; nothing was applied" in done.stderr

@@ -29,7 +29,7 @@ PINNED = {
     }
     for lock in LOCKS
 }
-SERVICES, TRITON = (PINNED[lock.name] for lock in LOCKS)
+SERVICES, TRITON = PINNED["requirements.lock"], PINNED["triton-requirements.lock"]
 
 
 def test_dicom_is_read_by_a_pydicom_without_its_known_hole():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import Annotated, assert_never
+from typing import Annotated, Any, assert_never
 
 import structlog
 from fastapi import APIRouter, Depends, Header, Path
@@ -221,6 +221,14 @@ def result_routes(reader: ResultsReader, requires: Requires) -> APIRouter:
             current_access().outcome = Outcome.SUCCESS  # that a job failed was told, and telling it did not fail
         duration_s = round(time.monotonic() - started, 4)
         log.info("results.answered", uid=id_for_log(uid), status=status, duration_s=duration_s)
-        return JSONResponse(body.model_dump(mode="json", exclude_none=True), status_code=status)
+        return JSONResponse(_json(body), status_code=status)
 
     return router
+
+
+def _json(body: BaseModel) -> dict[str, Any]:
+    """Leave out what there is none of, save in comparisons: that there is no previous result is what they say."""
+    told = body.model_dump(mode="json", exclude_none=True)
+    if isinstance(body, ResultBody):
+        told["result"]["comparisons"] = [each.model_dump(mode="json") for each in body.result.comparisons]
+    return told
