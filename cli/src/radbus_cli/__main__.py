@@ -7,7 +7,7 @@ import sys
 import typer
 from radbus_contracts.errors import RadbusError
 
-from radbus_cli import dead, events, jobs, purge, tokens, trail, users
+from radbus_cli import dead, events, jobs, models, purge, tokens, trail, users
 from radbus_cli.audit import audit
 from radbus_cli.demo import demo
 from radbus_cli.doctor import doctor
@@ -25,6 +25,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(dead.app, name="dead")
 app.add_typer(purge.app, name="purge")
 app.add_typer(purge.retention, name="retention")
+app.add_typer(models.app, name="models")
 app.add_typer(events.app, name="events")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(users.app, name="users")
