@@ -123,7 +123,8 @@ def _in_onnxruntime(onnx: Path, given: Tensors) -> Tensors:
     python = Path(os.environ.get("RADBUS_TRITON_VENV", repository() / ".local" / "triton-venv")) / "bin" / "python"
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
-        np.savez(inputs, **dict(given))
+        named: dict[str, Any] = dict(given)
+        np.savez(inputs, **named)
         script = repository() / "deploy" / "triton" / "run_onnx.py"
         done = subprocess.run(
             [python, script, onnx, inputs, outputs], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
