@@ -7,7 +7,7 @@ import sys
 import typer
 from radbus_contracts.errors import RadbusError
 
-from radbus_cli import dead, events, jobs, migrating, purge, tokens, trail, users
+from radbus_cli import dead, events, jobs, migrating, models, purge, tokens, trail, users
 from radbus_cli.audit import audit
 from radbus_cli.backup import commands as backup_commands
 from radbus_cli.demo import demo
@@ -29,6 +29,7 @@ app.add_typer(purge.app, name="purge")
 app.add_typer(purge.retention, name="retention")
 app.add_typer(backup_commands.app, name="backup")
 app.add_typer(migrating.app, name="migrate")
+app.add_typer(models.app, name="models")
 app.add_typer(events.app, name="events")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(users.app, name="users")

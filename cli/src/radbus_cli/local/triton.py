@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -59,12 +60,21 @@ def triton(layout: Layout, models: Path) -> Program:
 
 
 def write_triton_files(layout: Layout) -> None:
-    """Copy the Python backend with the stub of its Python beside it: Triton looks for the stub nowhere else."""
+    """Copy the Python backend with the stub of its Python beside it: Triton looks for the stub nowhere else.
+
+    The wheel has no ONNX backend: one in Python stands in for it, and a model's configuration is the same as on a GPU.
+    """
     wheel = _find_wheel()
-    backend = layout.folder("triton") / "backends" / "python"
-    backend.mkdir(parents=True, exist_ok=True)
-    for source in (*(wheel.triton / "backends" / "python").iterdir(), wheel.stub):
-        copy = backend / source.name
+    backends = layout.folder("triton") / "backends"
+    _copy((*(wheel.triton / "backends" / "python").iterdir(), wheel.stub), backends / "python")
+    for backend in (repository() / "deploy" / "local" / "triton_backends").iterdir():
+        _copy(backend.glob("*.py"), backends / backend.name)
+
+
+def _copy(sources: Iterable[Path], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in sources:
+        copy = folder / source.name
         if not copy.exists() or copy.stat().st_mtime_ns != source.stat().st_mtime_ns:
             copy.unlink(missing_ok=True)
             shutil.copy2(source, copy)
