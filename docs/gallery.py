@@ -22,10 +22,12 @@ from radbus_cli.demo import INSTITUTION
 from radbus_cli.sending import NoResultError, send_folder, wait_for
 from radbus_cli.target import Target
 from radbus_cli.tokens import create_in
+from radbus_testing.drawn_chest import drawn_chest
 from radbus_testing.head_phantom import LEFT_BLOOD, head_phantom
 from radbus_testing.phantom import chest_phantom
 from radbus_testing.phantom_anatomy import HILAR_MASS, PLEURAL_LESION
 from radbus_testing.phantom_dicom import PhantomHeader, write_phantom
+from radbus_testing.radiograph_dicom import radiograph_instance
 
 DOCS = Path(__file__).parent
 PICTURES = DOCS / "gallery"
@@ -58,9 +60,14 @@ def _head(folder: Path) -> None:
     write_phantom(folder, phantom, header)  # type: ignore[arg-type]  # it has what a chest phantom has
 
 
+def _radiograph(folder: Path) -> None:
+    (folder / "0.dcm").write_bytes(radiograph_instance(drawn_chest(opaque=True)))
+
+
 SHOWN: Mapping[str, Shown] = {
     "qct": Shown("a chest with a mass of 40 mm at the right hilum and a lesion of 20 mm at the right pleura", _chest),
     "qer": Shown("a head with 19 mL of fresh blood on the left and the midline pushed 6 mm to the right", _head),
+    "qxr": Shown("a drawn chest radiograph with an opacity in the left lower zone", _radiograph),
 }
 """What is sent for each use case; a use case that is not here is named on the page, without pictures."""
 
@@ -107,7 +114,8 @@ def _section(client: Client, path: Path) -> Iterator[str]:
     result = _result(client, shown, name)
     yield f"Sent: {shown.words}. Said, in the words of the result:"
     yield ""
-    yield f"> {result['report']}"
+    said = result["report"]
+    yield f"> {said if isinstance(said, str) else said['impression']}"
     yield ""
     files = result["files"]
     names = []
