@@ -16,7 +16,7 @@ from radbus_cli.filters import duration_of
 
 if TYPE_CHECKING:
     from radbus_storage.documents import Document, Documents
-    from radbus_storage.records import AuditRecord
+    from radbus_storage.operator_records import AuditRecord
 
 app = typer.Typer(no_args_is_help=True, help="The audit trail: who reached what, when, from where.")
 

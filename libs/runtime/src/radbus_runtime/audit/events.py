@@ -12,7 +12,7 @@ from functools import cache
 from itertools import islice
 from typing import Final
 
-from radbus_storage.records import AuditObject, AuditParticipant, AuditRecord
+from radbus_storage.operator_records import AuditObject, AuditParticipant, AuditRecord
 
 from radbus_runtime.audit.access import Access
 from radbus_runtime.audit.codes import AUTHENTICATE, EventId, Kind, ObjectKind, Outcome, Role

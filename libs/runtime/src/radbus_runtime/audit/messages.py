@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from radbus_storage.records import AuditObject, AuditParticipant, AuditRecord
+from radbus_storage.operator_records import AuditObject, AuditParticipant, AuditRecord
 
 from radbus_runtime.audit.codes import MEANINGS, ObjectKind
 

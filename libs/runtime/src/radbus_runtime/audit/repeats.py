@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from radbus_storage.records import AuditRecord
+from radbus_storage.operator_records import AuditRecord
 
 from radbus_runtime.audit.codes import Outcome
 

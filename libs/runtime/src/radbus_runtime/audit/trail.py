@@ -10,7 +10,7 @@ import structlog
 from radbus_contracts.errors import RadbusError, TransientError
 from radbus_storage import records
 from radbus_storage.documents import Collection, Documents, Index
-from radbus_storage.records import AuditRecord
+from radbus_storage.operator_records import AuditRecord
 
 from radbus_runtime.audit.access import Access
 from radbus_runtime.audit.codes import Kind
