@@ -291,9 +291,9 @@ class Hospital:
             record |= {"elements": {"ConvolutionKernel": "STANDARD", "PatientSex": "O", "PatientID": "SECRET"}}
             await self.documents["instances"].insert(record)
         elements = {"PatientName": "Phantom^Chest", "PatientID": "PHANTOM", "StudyDate": "20260102"}
-        await self.documents["series"].insert(
-            {"_id": record_id(self.institution, series), "institution": self.institution, "elements": elements}
-        )
+        record = {"_id": record_id(self.institution, series), "institution": self.institution, "elements": elements}
+        record |= {"study_instance_uid": study, "series_instance_uid": series}
+        await self.documents["series"].insert({**record, "modality": "CT", "instance_count": slices})
         return study, series
 
     async def order_on_archive(self, machine: str, content: bytes) -> RunTaskV1:
@@ -675,6 +675,7 @@ async def test_a_report_is_made_of_the_outcome_that_it_needs(hospital, start_wor
     await hospital.send(stranger)
     outcome, refused = await hospital.outcome(order), await hospital.outcome(stranger)
 
+    assert outcome["succeeded"], outcome.get("reason")
     assert (await hospital.objects.get(outcome["files"]["pdf"][0])).startswith(b"%PDF")
     assert outcome["values"] == {}
     assert not refused["succeeded"]
