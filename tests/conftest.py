@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import hypothesis
 import pytest
 from pydicom.uid import generate_uid
 from radbus_cli.local.stack import LocalStack
@@ -21,6 +22,10 @@ from radbus_testing.collector import Collector
 from radbus_testing.phantom import ChestPhantom, chest_phantom
 from radbus_testing.phantom_dicom import PhantomHeader, phantom_instances
 from radbus_testing.waiting import eventually
+
+# What hangs is ended by the timeout of every test; a clock that runs beside other work says nothing of an example.
+hypothesis.settings.register_profile("radbus", deadline=None)
+hypothesis.settings.load_profile("radbus")
 
 ROOT = Path(__file__).parents[1]
 # Another port than the usual one is another stack, so that two runs of the tests do not meet.
