@@ -120,6 +120,7 @@ _OF_EVERYBODY: Final[Mapping[str, tuple[str, ...]]] = {
     "since": ("2020-01-01T00:00:00Z",),
     "until": ("2100-01-01T00:00:00Z",),
     "limit": ("10",),
+    "order": ("triage",),
     "cursor": (),
     "files": ("true",),
     "superseded": ("true",),
