@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -13,6 +13,9 @@ from radbus_cli.console import Json, console, print_json
 from radbus_cli.sizing.costs import MEASURED, CostsError, read_costs
 from radbus_cli.sizing.load import USUAL_MIX, Load, Share
 from radbus_cli.sizing.plan import Limits, Plan, plan
+
+if TYPE_CHECKING:
+    from radbus_cli.sizing.simulation import Simulated
 
 _KIND = "use case:share:instances"
 
@@ -38,17 +41,17 @@ def sizing(
     load = Load(studies_a_day, tuple(_share(each) for each in mix) if mix else USUAL_MIX, busiest_hour)
     limits = Limits(utilisation)
     needed = plan(load, costs, limits)
-    told = {"plan": asdict(needed)}
+    simulated = None
     if simulate:
-        from radbus_cli.sizing.simulation import simulate as simulated
+        from radbus_cli.sizing import simulation
 
-        told["simulated"] = asdict(simulated(needed, costs, limits=limits))
+        simulated = simulation.simulate(needed, costs, limits=limits)
     if as_json:
-        print_json(told)
+        print_json({"plan": asdict(needed)} | ({"simulated": asdict(simulated)} if simulated else {}))
         return
     _print_plan(needed)
-    if simulate:
-        _print_simulated(told["simulated"])
+    if simulated:
+        _print_simulated(simulated)
 
 
 def _share(text: str) -> Share:
@@ -92,11 +95,9 @@ def _print_plan(needed: Plan) -> None:
     console.print(table)
 
 
-def _print_simulated(found: dict[str, object]) -> None:
-    table = Table("use case", "p50 s", "p95 s", "p99 s", title=f"{found['studies']:,} studies simulated")
-    seconds: dict[str, dict[str, float]] = found["seconds"]  # type: ignore[assignment]
-    for use_case, each in seconds.items():
+def _print_simulated(found: Simulated) -> None:
+    table = Table("use case", "p50 s", "p95 s", "p99 s", title=f"{found.studies:,} studies simulated")
+    for use_case, each in found.seconds.items():
         table.add_row(use_case, *(f"{each.get(name, 0):.2f}" for name in ("p50", "p95", "p99")))
     console.print(table)
-    full: dict[str, float] = found["utilisation"]  # type: ignore[assignment]
-    console.print("utilisation: " + ", ".join(f"{name} {share:.0%}" for name, share in full.items()))
+    console.print("utilisation: " + ", ".join(f"{name} {share:.0%}" for name, share in found.utilisation.items()))

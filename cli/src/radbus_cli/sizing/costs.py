@@ -48,7 +48,6 @@ class StudyCosts:
     use_case: str
     costs: Mapping[str, Line]
     worker_s: Line
-    instance_bytes: float
     spread: float  # the standard deviation of a worker's time, as a share of its mean
 
     def cost(self, name: str, instances: float) -> float:
@@ -81,7 +80,6 @@ def _costs(use_case: str, kinds: list[dict[str, Any]]) -> StudyCosts:
         use_case,
         {name: Line.through({size: row["costs"].get(name, 0.0) for size, row in rows.items()}) for name in names},
         Line.through(means),
-        statistics.fmean(row["size_bytes"] / size for size, row in rows.items()),
         max((_spread(seconds) for seconds in times.values()), default=0.0),
     )
 
