@@ -121,13 +121,14 @@ install_radbus() {
     for project in libs/* services/* cli; do
         [[ -f $project/pyproject.toml ]] && editable+=(-e "$project")
     done
-    VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install -q --require-hashes -r requirements.lock
+    # Else every start of a service compiles what cannot be written, such as in a home that keeps no bytecode.
+    VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install -q --compile-bytecode --require-hashes -r requirements.lock
     VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install -q --no-deps "${editable[@]}"
 }
 
 install_triton() {
     make_environment .local/triton-venv
-    VIRTUAL_ENV="$PWD/.local/triton-venv" .venv/bin/uv pip install -q --no-deps --require-hashes \
+    VIRTUAL_ENV="$PWD/.local/triton-venv" .venv/bin/uv pip install -q --compile-bytecode --no-deps --require-hashes \
         -r deploy/local/triton-requirements.lock
 }
 

@@ -116,6 +116,34 @@ async def test_a_replica_whose_consumer_is_gone_says_so_though_another_one_consu
     assert await other.check() is None
 
 
+@pytest.mark.parametrize("lost", [True, False], ids=["lost meanwhile", "slow"])
+@pytest.mark.parametrize("at", ["pause", "resume"])
+async def test_a_consumer_paused_or_resumed_while_the_broker_does_not_answer_comes_back_once(
+    stack, line, queue, started, at, lost
+):
+    proxy, settings = line
+    direct = settings_of(stack.environment())
+    heard: asyncio.Queue[Event] = asyncio.Queue()
+    bus = await started(settings, queue, heard.put)
+    if at == "resume":
+        await bus.pause(queue)
+    proxy.pause(Way.TO_CLIENT)  # the broker does what it is asked to, and nobody hears it
+
+    asked = asyncio.create_task(getattr(bus, at)(queue))
+    if lost:
+        wanted = 0 if at == "pause" else 1
+        await until(lambda: _has_consumers(direct, queue, wanted), timeout_s=DEADLINE_S, what="broker that has done it")
+        proxy.reset()
+    with pytest.raises(BusUnavailableError):
+        await asked
+    proxy.resume()
+    await until(lambda: _resumed(bus, queue), timeout_s=DEADLINE_S, what="bus that consumes again")
+
+    assert await _has_consumers(direct, queue, 1)
+    await bus.publish(fact(queue))
+    assert await asyncio.wait_for(heard.get(), DEADLINE_S)
+
+
 async def test_what_would_not_fit_into_the_headers_of_a_copy_costs_neither_message_nor_connection(
     stack, queue, started
 ):
@@ -213,6 +241,21 @@ async def test_a_message_whose_copy_no_queue_takes_is_not_acknowledged(stack, qu
 
 
 async def _ignore(event: Event) -> None: ...
+
+
+async def _resumed(bus: Bus, queue: Queue) -> bool | None:
+    try:
+        await bus.resume(queue)
+    except BusUnavailableError:
+        return None
+    return await _well(bus)
+
+
+async def _has_consumers(settings: ServiceSettings, queue: Queue, count: int) -> bool | None:
+    connection = await aio_pika.connect(settings.amqp_url.get_secret_value())
+    async with connection, connection.channel() as channel:
+        found = await channel.declare_queue(queue.name, passive=True)
+    return found.declaration_result.consumer_count == count or None
 
 
 async def _is(true: bool) -> bool | None:

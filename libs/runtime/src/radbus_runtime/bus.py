@@ -21,7 +21,15 @@ from radbus_contracts.errors import TransientError
 from radbus_contracts.topology import UNROUTED, Queue
 
 from radbus_runtime import metrics
-from radbus_runtime.consuming import InWork, count_messages, missing_consumer
+from radbus_runtime.consuming import (
+    InWork,
+    begin_consumer,
+    consumes,
+    count_messages,
+    end_consumer,
+    forget_consumer,
+    missing_consumer,
+)
 from radbus_runtime.declare import declare_topology
 from radbus_runtime.events import Outgoing
 from radbus_runtime.progress import beat
@@ -100,15 +108,13 @@ class Bus:
         Its consumer is gone before the message in work is settled, so the broker gives the next one to another.
         """
         subscriber = self._subscribers[queue.name]
-        tag, consumed = subscriber._consumer_tag, subscriber._queue_obj  # noqa: SLF001 - stop() would wait for the caller
-        if tag is None or consumed is None:
+        if not consumes(subscriber):
             return
+        # From here on, also when the broker does not agree: the consumer is given up, and only resuming makes one.
+        self._paused.add(queue.name)
         with _unavailable("pause"):
             async with asyncio.timeout(PUBLISH_TIMEOUT_S):
-                await consumed.cancel(tag)
-        # Only now: a consumer that was not cancelled is still ours, and resuming must not make a second one.
-        self._paused.add(queue.name)
-        subscriber._consumer_tag = None  # noqa: SLF001
+                await end_consumer(subscriber)
 
     async def resume(self, queue: Queue) -> None:
         """Take messages from a paused queue again; nothing happens when it is not paused.
@@ -117,15 +123,11 @@ class Bus:
             BusUnavailableError: The broker did not agree; the queue is still paused.
         """
         subscriber = self._subscribers[queue.name]
-        consumed = subscriber._queue_obj  # noqa: SLF001
-        if queue.name not in self._paused or not subscriber.running or consumed is None:
+        if queue.name not in self._paused or not subscriber.running:
             return
         with _unavailable("resume"):
             async with asyncio.timeout(PUBLISH_TIMEOUT_S):
-                subscriber._consumer_tag = await consumed.consume(  # noqa: SLF001
-                    subscriber.consume,  # type: ignore[arg-type]
-                    arguments=subscriber.consume_args,
-                )
+                await begin_consumer(subscriber)
         self._paused.discard(queue.name)
 
     async def start(self) -> None:
@@ -226,7 +228,7 @@ class Bus:
         # Cancelled first: FastStream would keep, unanswered, what is delivered between its own stop and the cancel.
         await asyncio.gather(*(self.pause(queue) for queue in self._queues), return_exceptions=True)
         for subscriber in self._subscribers.values():
-            subscriber._consumer_tag = None  # noqa: SLF001 - one that could not be cancelled would be waited for without end
+            forget_consumer(subscriber)  # one that could not be cancelled would be waited for without end
         for stopped in await asyncio.gather(
             *(each.stop() for each in self._subscribers.values()), return_exceptions=True
         ):
