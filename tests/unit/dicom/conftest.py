@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
@@ -124,3 +125,16 @@ def label_map() -> Callable[[NDArray[np.uint8]], LabelMap]:
     left = Segment(1, "Left lung", ANATOMY, LUNG, (0, 200, 0), Code("7771000", "SCT", "Left"))
     right = Segment(2, "Right lung", ANATOMY, LUNG, (200, 60, 0), Code("24028007", "SCT", "Right"))
     return lambda labels: LabelMap("lungs", labels, (left, right))
+
+
+@pytest.fixture
+def text_of(tmp_path) -> Callable[[bytes], str]:
+    """Read the text of a PDF, laid out as on the page."""
+
+    def read(pdf: bytes) -> str:
+        path = tmp_path / "report.pdf"
+        path.write_bytes(pdf)
+        command = ["pdftotext", "-layout", str(path), "-"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    return read

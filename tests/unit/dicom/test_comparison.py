@@ -51,12 +51,6 @@ def reported(provenance, *comparisons: Comparison) -> Reported:
     return Reported(content, "1.2.3", (SeriesFacts("1.2.4", "CT", 12),))
 
 
-def text_of(pdf: bytes, tmp_path) -> str:
-    path = tmp_path / "report.pdf"
-    path.write_bytes(pdf)
-    return subprocess.run(["pdftotext", "-layout", str(path), "-"], capture_output=True, text=True, check=True).stdout
-
-
 @pytest.mark.parametrize(
     ("now", "before", "unit", "words"),
     [
@@ -90,8 +84,8 @@ def test_a_comparison_is_the_same_when_it_was_written_and_read():
     assert document["summary"].startswith("Compared with 2025-01-02 (365 days before): Both lungs: volume 4000 to 4435")
 
 
-def test_the_page_has_the_previous_values_their_date_and_the_changes(provenance, tmp_path):
-    text = text_of(make_report_pdf(reported(provenance, COMPARED).content), tmp_path)
+def test_the_page_has_the_previous_values_their_date_and_the_changes(provenance, text_of):
+    text = text_of(make_report_pdf(reported(provenance, COMPARED).content))
 
     assert "2025-01-02" in text
     assert "+435 mL (+10.9" in text
@@ -99,10 +93,10 @@ def test_the_page_has_the_previous_values_their_date_and_the_changes(provenance,
     assert "The kernel differs." in text
 
 
-def test_the_page_says_that_there_was_nothing_to_compare_with(provenance, tmp_path):
+def test_the_page_says_that_there_was_nothing_to_compare_with(provenance, text_of):
     nothing = Comparison(None, remarks=(NOTHING_EARLIER,))
 
-    text = text_of(make_report_pdf(reported(provenance, nothing).content), tmp_path)
+    text = text_of(make_report_pdf(reported(provenance, nothing).content))
 
     assert NOTHING_EARLIER in text
     assert "Change" not in text

@@ -91,6 +91,26 @@ def test_a_report_is_one_page_and_the_same_bytes_again(volume, provenance):
     assert pdf == make_report_pdf(content)
 
 
+def test_a_report_shows_the_weightiest_key_images_in_their_order_and_each_definition_once(volume, provenance, text_of):
+    weights = (0, 1, 0, 2, 1, 1)
+    titles = [f"Image {n} of weight {weight}" for n, weight in enumerate(weights)]
+    png = draw_key_slice(volume, KeyFrame(1, "Title"))
+    content = ReportContent(
+        title="Chest CT",
+        patient=PatientFacts(),
+        summary="Done.",
+        provenance=provenance,
+        measurements=(MEASUREMENT, replace(MEASUREMENT, title="Other side")),
+        key_images=tuple(KeyImage(title, png, weight) for title, weight in zip(titles, weights, strict=True)),
+    )
+
+    text = text_of(make_report_pdf(content))
+
+    assert [n for n, title in enumerate(titles) if title in text] == [1, 3, 4, 5]
+    assert [text.index(titles[n]) for n in (1, 3, 4, 5)] == sorted(text.index(titles[n]) for n in (1, 3, 4, 5))
+    assert text.count(MEASUREMENT.definition) == 1
+
+
 def test_characters_without_a_font_are_replaced_and_markup_is_escaped():
     bare = find_lettering(Path("/nowhere"))
 

@@ -236,22 +236,27 @@ def _place(side: str) -> str:
 
 def _key_frames(labels: NDArray[np.uint8], result: _Result, axes: PatientAxes) -> tuple[KeyFrame, ...]:
     """Show lesions, the shift, and where neither is, three levels of the brain."""
-    chosen: dict[int, str] = {}
+    chosen: dict[int, KeyFrame] = {}
+
+    def choose(frame: int, title: str, weight: int) -> None:
+        chosen.setdefault(frame, KeyFrame(frame, title, weight))
+
     for number, lesion in enumerate((result.lesions or ())[:_SHOWN], start=1):
         frame = _frame_of(lesion.plane, len(labels), axes)
-        chosen.setdefault(frame, f"Hyperdense lesion {number}, {_place(lesion.side)}, {lesion.volume_ml:.1f} mL")
+        title = f"Hyperdense lesion {number}, {_place(lesion.side)}, {lesion.volume_ml:.1f} mL"
+        choose(frame, title, 3 if number == 1 else 1)
     if result.shift_left_mm is not None and result.shift_plane is not None:
         frame = _frame_of(result.shift_plane, len(labels), axes)
-        chosen.setdefault(frame, f"Ventricles; midline shift {abs(result.shift_left_mm):.1f} mm")
+        choose(frame, f"Ventricles; midline shift {abs(result.shift_left_mm):.1f} mm", 2)
     if axes.order[0] != 0:  # planes are not frames: what was chosen is elsewhere
-        chosen = {}
+        chosen.clear()
         if (labels == LESION).any():
-            chosen[int((labels == LESION).sum(axis=(1, 2)).argmax())] = "Hyperdense lesion"
+            choose(int((labels == LESION).sum(axis=(1, 2)).argmax()), "Hyperdense lesion", 3)
     frames = np.flatnonzero((labels > 0).any(axis=(1, 2)))
     if len(chosen) < 3:
         for part in (0.3, 0.55, 0.75):
-            chosen.setdefault(int(frames[round(part * (len(frames) - 1))]), "Brain")
-    return tuple(KeyFrame(frame, title) for frame, title in sorted(chosen.items()))
+            choose(int(frames[round(part * (len(frames) - 1))]), "Brain", 0)
+    return tuple(chosen[frame] for frame in sorted(chosen))
 
 
 def _frame_of(plane: int, frames: int, axes: PatientAxes) -> int:

@@ -30,6 +30,7 @@ RIGHT_LUNG, LEFT_LUNG, AIRWAYS = 1, 2, 3
 LOW_ATTENUATION_HU = -950
 EMPHYSEMA_PERCENT = 5.0
 
+_POINTED_AT = 2  # the weight of a key frame that something is said of
 _UNUSABLE = frozenset({"not_a_chest", "too_few_slices"})
 _NO_INDEX = frozenset({"contrast", "noise_or_sharp_kernel"})
 _STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")
@@ -145,8 +146,10 @@ def _read_places(content: bytes | str, *, frames: int) -> dict[int, str]:
 
 def _merged(key_frames: tuple[KeyFrame, ...], places: Mapping[int, str]) -> tuple[KeyFrame, ...]:
     """Put the places among the key frames; where both mean one frame, the place's title stands."""
-    titles = {key.frame: key.title for key in key_frames} | dict(places)
-    return tuple(KeyFrame(frame, title) for frame, title in sorted(titles.items()))
+    merged = {key.frame: key for key in key_frames} | {
+        frame: KeyFrame(frame, title, _POINTED_AT) for frame, title in places.items()
+    }
+    return tuple(merged[frame] for frame in sorted(merged))
 
 
 def _attribute_remarks(attributes: Mapping[str, object]) -> dict[str, str]:
@@ -240,18 +243,19 @@ def _emphysema(index: float | None, *, thick: bool) -> Finding:
 def _key_frames(total: _Lung, volume: Volume, *, with_index: bool) -> tuple[KeyFrame, ...]:
     """Choose five frames through the lungs, and the one with the largest share of low attenuation."""
     frames = np.flatnonzero(total.voxels)
-    titles = ["apex", "upper zone", "middle zone", "lower zone", "base"]
+    zones = [("apex", 0), ("upper zone", 1), ("middle zone", 1), ("lower zone", 1), ("base", 0)]
     upwards = float(volume.geometry.direction[2, 0])
-    chosen: dict[int, str] = {}
-    for part, title in zip((0.1, 0.3, 0.5, 0.7, 0.9), titles if upwards < 0 else titles[::-1], strict=True):
+    chosen: dict[int, KeyFrame] = {}
+    for part, (zone, weight) in zip((0.1, 0.3, 0.5, 0.7, 0.9), zones if upwards < 0 else zones[::-1], strict=True):
         frame = int(frames[round(part * (len(frames) - 1))])
-        chosen[frame] = f"Lungs, {title}" if abs(upwards) > 0.7 else "Lungs"
+        chosen[frame] = KeyFrame(frame, f"Lungs, {zone}" if abs(upwards) > 0.7 else "Lungs", weight)
     large = total.voxels >= 0.25 * total.voxels.max()
     shares = np.where(large, total.low / np.maximum(total.voxels, 1), 0.0)
     if with_index and shares.max() > 0.01:
         frame = int(shares.argmax())
-        chosen[frame] = f"Most low attenuation: {100 * shares[frame]:.0f} % of the lung here below -950 HU"
-    return tuple(KeyFrame(frame, title) for frame, title in sorted(chosen.items()))
+        title = f"Most low attenuation: {100 * shares[frame]:.0f} % of the lung here below -950 HU"
+        chosen[frame] = KeyFrame(frame, title, _POINTED_AT)
+    return tuple(chosen[frame] for frame in sorted(chosen))
 
 
 def _summary(values: Mapping[str, Value], remarks: Mapping[str, str]) -> str:

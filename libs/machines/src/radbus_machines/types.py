@@ -144,10 +144,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class KeyFrame:
-    """A frame worth showing, by its index in the volume."""
+    """A frame worth showing, by its index in the volume.
+
+    All are drawn. Where there is room for some only, as on the page of a report, the weightiest are shown.
+    """
 
     frame: int
     title: str
+    weight: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,11 @@ from radbus_dicom.derived.lettering import Lettering, find_lettering
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
 
 _MARGIN = 16 * mm
-_WIDTH = A4[0] - 2 * _MARGIN
-_HEIGHT = A4[1] - 2 * _MARGIN - 12  # reportlab's frames pad 6 points at each edge
+_PADDING = 12  # reportlab's frames pad 6 points at each edge
+_WIDTH = A4[0] - 2 * _MARGIN - _PADDING
+_HEIGHT = A4[1] - 2 * _MARGIN - _PADDING
 _MAX_KEY_IMAGES = 4
-_KEY_IMAGE_HEIGHT = 75 * mm
+_KEY_IMAGE_HEIGHT = 52 * mm
 _GRID = TableStyle(
     [
         ("VALIGN", (0, 0), (-1, -1), "TOP"),
@@ -49,10 +50,11 @@ class PatientFacts:
 
 @dataclass(frozen=True, slots=True)
 class KeyImage:
-    """A PNG with its title."""
+    """A PNG with its title, and its weight where there is no room for all."""
 
     title: str
     png: bytes
+    weight: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +77,19 @@ class ReportContent:
 def make_report_pdf(content: ReportContent, *, lettering: Lettering | None = None) -> bytes:
     """Return the report as a PDF of one A4 page, shrunk where it is too long; the same bytes for the same content."""
     page = _Page(lettering or find_lettering())
-    flowables = [
+    above = [
         *page.head(content),
         *page.result(content),
         *page.table(content),
         *page.comparison(content.comparisons),
-        *page.images(content.key_images[:_MAX_KEY_IMAGES]),
+    ]
+    below = [
         *page.notes("What could not be judged", content.limits),
         *page.notes("Remarks on the images", content.remarks),
         *page.foot(content.provenance, content.further_machines),
     ]
+    room = _HEIGHT - sum(each.wrap(_WIDTH, _HEIGHT)[1] for each in (*above, *below))
+    images = page.images(_weightiest(content.key_images), room)
     stream = BytesIO()
     document = SimpleDocTemplate(
         stream,
@@ -98,7 +103,7 @@ def make_report_pdf(content: ReportContent, *, lettering: Lettering | None = Non
         subject=RESEARCH_USE_ONLY,
         invariant=1,
     )
-    document.build([KeepInFrame(_WIDTH, _HEIGHT, flowables, mode="shrink")])
+    document.build([KeepInFrame(_WIDTH, _HEIGHT, [*above, *images, *below], mode="shrink")])
     return stream.getvalue()
 
 
@@ -157,9 +162,19 @@ class _Page:
         dates = dict.fromkeys(each.previous.day for each in content.comparisons if each.previous and each.changes)
         compared = [", ".join(dates), "Change"] if dates else []
         head = [self._text(name, 9, bold=True) for name in ("Measurement", "Value", *compared, "Definition")]
-        rows = [self._row(each, content.comparisons, compared=bool(dates)) for each in content.measurements]
-        widths = [share * _WIDTH for share in ((0.23, 0.12, 0.14, 0.20, 0.31) if dates else (0.32, 0.16, 0.52))]
-        return [Table([head, *rows], colWidths=widths, style=_GRID), Spacer(1, 3 * mm)]
+        # Sides share a definition, which is said once, below.
+        numbers = {each.definition: 0 for each in content.measurements if each.definition}
+        numbers = {definition: number for number, definition in enumerate(numbers, start=1)}
+        rows = [
+            [
+                *self._row(each, content.comparisons, compared=bool(dates)),
+                self._text(f"{numbers.get(each.definition, '')}", 9),
+            ]
+            for each in content.measurements
+        ]
+        widths = [share * _WIDTH for share in ((0.34, 0.16, 0.16, 0.22, 0.12) if dates else (0.56, 0.32, 0.12))]
+        said = [self._text(f"{number}. {definition}", 7.5) for definition, number in numbers.items()]
+        return [Table([head, *rows], colWidths=widths, style=_GRID), Spacer(1, 1 * mm), *said, Spacer(1, 3 * mm)]
 
     def _row(self, measurement: Measurement, comparisons: tuple[Comparison, ...], *, compared: bool) -> list[Paragraph]:
         change = next((found for each in comparisons if (found := each.change_of(measurement))), None)
@@ -172,7 +187,6 @@ class _Page:
             self._text(measurement.title, 9),
             self._text(f"{number(measurement.value)} {_unit(measurement.unit)}", 9),
             *(self._text(text, 9) for text in (then if compared else [])),
-            self._text(measurement.definition, 6.5 if compared else 7.5),
         ]
 
     def comparison(self, comparisons: tuple[Comparison, ...]) -> list[Flowable]:
@@ -189,12 +203,19 @@ class _Page:
             sentences.extend(each.remarks)
         return self.notes("Comparison with the previous result", tuple(dict.fromkeys(sentences)))
 
-    def images(self, key_images: tuple[KeyImage, ...]) -> list[Flowable]:
+    def images(self, key_images: tuple[KeyImage, ...], room: float) -> list[Flowable]:
+        """Show them two in a row where there is room for that, else all in one row."""
         if not key_images:
             return []
-        width = _WIDTH / max(2, len(key_images))
-        cells = [[self._image(key_image.png, width - 6), self._text(key_image.title, 8)] for key_image in key_images]
-        return [Table([cells], colWidths=[width] * len(cells), style=TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP")]))]
+        large, small = self._rows(key_images, 2), self._rows(key_images, max(2, len(key_images)))
+        return [large if large.wrap(_WIDTH, _HEIGHT)[1] <= room else small]
+
+    def _rows(self, key_images: tuple[KeyImage, ...], columns: int) -> Table:
+        width = _WIDTH / columns
+        cells = [[self._image(each.png, width - 12), self._text(each.title, 8)] for each in key_images]
+        cells += [[] for _ in range(-len(cells) % columns)]
+        rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+        return Table(rows, colWidths=[width] * columns, style=TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP")]))
 
     def notes(self, title: str, sentences: tuple[str, ...]) -> list[Flowable]:
         if not sentences:
@@ -222,6 +243,12 @@ class _Page:
         pixel_width, pixel_height = ImageReader(BytesIO(png)).getSize()
         scale = min(width / pixel_width, _KEY_IMAGE_HEIGHT / pixel_height)
         return Image(BytesIO(png), pixel_width * scale, pixel_height * scale)
+
+
+def _weightiest(key_images: tuple[KeyImage, ...]) -> tuple[KeyImage, ...]:
+    """Choose as many as there is room for, and keep their order."""
+    best = sorted(range(len(key_images)), key=lambda each: -key_images[each].weight)[:_MAX_KEY_IMAGES]
+    return tuple(key_images[each] for each in sorted(best))
 
 
 def _mark(finding: Finding) -> str:

@@ -103,8 +103,8 @@ class MakeReport:
         if not keys or not descriptions:
             return []
         described, *pngs = await self.derived.get([*descriptions[:1], *keys])
-        titles = [key_frame["title"] for key_frame in json.loads(described)["key_frames"]]
-        return [KeyImage(title, png) for title, png in zip(titles, pngs, strict=False)]
+        shown = zip(json.loads(described)["key_frames"], pngs, strict=False)
+        return [KeyImage(key["title"], png, key.get("weight", 0)) for key, png in shown]
 
 
 def _content(
