@@ -14,7 +14,7 @@ PYTEST := $(VENV)/pytest
 PYTHON_FOLDERS := libs services cli tests examples triton_models deploy docs
 TYPED := $(wildcard libs/*/src services/*/src) cli/src deploy/local deploy/k8s docs examples
 
-.PHONY: help install demo up down test lint types imports unit fuzz contract integration e2e chaos whole bench bench-load bench-cost docs gallery lock soak guards manifests k8s-check k8s-live
+.PHONY: help install demo up down test lint types imports unit fuzz contract integration e2e chaos whole bench bench-load bench-cost docs gallery lock soak guards manifests k8s-check k8s-live k8s-accept
 
 help: ## show this
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -86,6 +86,9 @@ k8s-check: install ## images, compose and manifests, without a cluster
 
 k8s-live: install ## the local overlay on the cluster that KUBECONFIG names, and a study through it
 	deploy/k8s/live.sh
+
+k8s-accept: install ## ask the API server that KUBECONFIG names whether it takes every object; nothing is changed
+	$(VENV)/python deploy/k8s/accept.py
 
 manifests: install ## write the manifests that are made from the code
 	$(VENV)/python deploy/k8s/make_manifests.py

@@ -120,6 +120,23 @@ def test_nothing_runs_as_root_nor_with_a_token_of_the_cluster(manifests):
             assert "memory" in container["resources"]["limits"], container["name"]
 
 
+def test_nothing_asks_for_more_than_its_limit_nor_is_evicted_for_its_logs(manifests):
+    # A kubelet keeps five files of 10 MiB of a container's logs, which count as its ephemeral storage.
+    logs = in_bytes("50Mi")
+    for manifest in manifests:
+        for container in containers(manifest):
+            requests, limits = container["resources"]["requests"], container["resources"]["limits"]
+            above = {name for name, limit in limits.items() if in_bytes(requests.get(name, "0")) > in_bytes(limit)}
+            assert not above, (manifest["metadata"]["name"], container["name"])
+            assert in_bytes(limits.get("ephemeral-storage", "1Gi")) > logs, container["name"]
+
+
+def in_bytes(quantity) -> float:
+    """Return a quantity of Kubernetes as a number, of processors in processors."""
+    number, suffix = re.fullmatch(r"([0-9.]+)(m|[KMGT]i|)", str(quantity)).groups()
+    return float(number) * {"": 1, "m": 1e-3, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}[suffix]
+
+
 def test_nobody_is_given_rights_on_the_cluster(of_kind):
     assert not of_kind("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
 
