@@ -1,8 +1,8 @@
 """Ask an API server whether it takes every object of every overlay, and change nothing (`make k8s-accept`).
 
-The server that KUBECONFIG names looks at each object as at one that is to be made (`--dry-run=server`): fields,
-defaults, what admission says. It must have the namespace `radbus`. An object of an API that it does not serve, such as a custom
-resource whose operator is not there, is counted as not asked; where it serves the form before, that is asked.
+The server that KUBECONFIG names looks at each object as at one that is to be made (`--dry-run=server`): at its fields,
+and what admission says. It must have the namespace `radbus`. An object of an API that it does not serve, such as a
+custom resource whose operator is not there, is counted as not asked; where it serves the form before, that is asked.
 """
 
 from __future__ import annotations
