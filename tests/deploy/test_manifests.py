@@ -50,6 +50,12 @@ def test_every_custom_resource_holds_against_its_schema(manifests):
     assert not faults
 
 
+def test_no_scaling_falls_back_where_keda_before_2_18_would_refuse_it(of_kind):
+    for scaled in of_kind("ScaledObject"):
+        types = {trigger.get("metricType") for trigger in scaled["spec"]["triggers"]}
+        assert "fallback" not in scaled["spec"] or types == {"AverageValue"}, scaled["metadata"]["name"]
+
+
 def test_each_schema_is_of_a_resource_that_is_used():
     used = {key(each) for overlay in OVERLAYS for each in rendered(overlay)}
 
