@@ -66,7 +66,8 @@ def write_triton_files(layout: Layout) -> None:
     """
     wheel = _find_wheel()
     backends = layout.folder("triton") / "backends"
-    _copy((*(wheel.triton / "backends" / "python").iterdir(), wheel.stub), backends / "python")
+    files = (each for each in (wheel.triton / "backends" / "python").iterdir() if each.is_file())  # no bytecode
+    _copy((*files, wheel.stub), backends / "python")
     for backend in (repository() / "deploy" / "local" / "triton_backends").iterdir():
         _copy(backend.glob("*.py"), backends / backend.name)
 
