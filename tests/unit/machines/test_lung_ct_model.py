@@ -142,6 +142,27 @@ def test_the_frame_of_a_dense_part_shows_it_however_the_frames_are_ordered():
         assert shows[frames[0]]
 
 
+@pytest.mark.parametrize(
+    "mass", [Ball((-130.0, 40.0, 150.0), 30.0), Ball((-75.0, 75.0, 150.0), 28.0)], ids=["lateral", "posterior"]
+)
+@pytest.mark.parametrize("orientation", ["HFS", "FFP"])
+def test_what_is_left_out_of_a_mass_flat_on_the_wall_is_said_with_a_frame_that_shows_it(mass, orientation):
+    phantom = chest_phantom(slices=60, rows=160, orientation=orientation, lesion=(mass,))
+
+    result = segment(phantom.voxels, phantom.spacing_mm, phantom.direction)
+
+    (remark,) = [each for each in result.remarks if each.code == "dent_at_wall"]
+    assert "right lung" in remark.text
+    assert voxels_of(phantom, mass)[remark.frame].any()
+
+
+@pytest.mark.parametrize("orientation", ["HFS", "FFP", "HFDL"])
+def test_a_heart_and_a_diaphragm_are_no_dents(orientation):
+    phantom = chest_phantom(slices=60, rows=160, orientation=orientation, lesion=False)
+
+    assert "dent_at_wall" not in codes(segment(phantom.voxels, phantom.spacing_mm, phantom.direction))
+
+
 def test_a_mass_that_stands_on_the_diaphragm_belongs_to_the_lung_and_the_liver_does_not():
     mass = Ball((-67.0, -5.0, 138.0), 24.0)
     phantom = chest_phantom(slices=60, rows=192, lesion=(mass,))

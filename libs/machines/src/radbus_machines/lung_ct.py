@@ -33,6 +33,7 @@ EMPHYSEMA_PERCENT = 5.0
 _POINTED_AT = 2  # the weight of a key frame that something is said of
 _UNUSABLE = frozenset({"not_a_chest", "too_few_slices"})
 _NO_INDEX = frozenset({"contrast", "noise_or_sharp_kernel"})
+_DOUBTS = ("collapsed_or_consolidated", "one_lung", "dense_part", "dent_at_wall")
 _STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")
 _LUNG = Code("39607008", "SCT", "Lung")
 _SEGMENTS = (
@@ -267,5 +268,4 @@ def _summary(values: Mapping[str, Value], remarks: Mapping[str, str]) -> str:
     index = "The emphysema index cannot be judged on these images."
     if "emphysema_index" in values:
         index = f"{values['emphysema_index']:.1f} % of the lung is below -950 HU (emphysema index)."
-    doubts = [remarks[code] for code in ("collapsed_or_consolidated", "one_lung", "dense_part") if code in remarks]
-    return " ".join([volumes, index, *doubts])
+    return " ".join([volumes, index, *(remarks[code] for code in _DOUBTS if code in remarks)])

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from lung_ct_algorithm.airways import Airways, find_airways
 from lung_ct_algorithm.body import air_threshold, find_body
+from lung_ct_algorithm.dents import dent_at_wall
 from lung_ct_algorithm.grid import Box, CoarseGrid, Mask, PatientAxes, box_around, in_plane
 from lung_ct_algorithm.lesions import WALL_CLOSING_MM, with_dense_parts
 from lung_ct_algorithm.places import dense_part, placed
@@ -56,8 +57,8 @@ def segment(
     if not any(remark.code == "not_a_chest" for remark in remarks):
         _refine(fine, turned, grid, _Coarse(lungs, filled, airways, body, sides.gas), threshold)
         remarks = [placed(r, grid, lungs, axes) if r.code in _SMALL_LUNG else r for r in remarks]
-        dense = dense_part(grid, lungs, airways, axes)
-        remarks += [dense] if dense else []
+        found = (dense_part(grid, lungs, airways, axes), dent_at_wall(grid, lungs, axes))
+        remarks += [each for each in found if each]
     return Segmentation(labels, tuple(remarks))
 
 
