@@ -207,7 +207,16 @@ async def test_a_model_whose_process_was_killed_is_not_ready_and_is_again_once_i
     # Triton itself notices within a second or two; until then the model is as good as busy.
     found = await until(lambda: client.check(["obedient"]), timeout_s=20, what="word of the dead process")
     assert found == "the process of model obedient had died; it is loaded anew"
-    assert await client.check(["obedient"]) is None
+    await until(lambda: _is_well(client), timeout_s=20, what="model that was loaded anew")
+
+
+async def test_what_is_wrong_with_a_model_is_said_before_it_is_mended(client, models):
+    await client.connection.unload_model("obedient")
+
+    assert await client.check(["obedient"]) == "model obedient is not ready"
+
+    assert "obedient" in client._healer._healing  # loading takes longer than whoever asks for readiness waits
+    await until(lambda: _is_well(client), timeout_s=20, what="model that was loaded again")
 
 
 async def test_a_model_that_several_workers_find_dead_at_once_is_loaded_in_the_end(address, models):
@@ -224,6 +233,10 @@ async def test_a_model_that_several_workers_find_dead_at_once_is_loaded_in_the_e
     await until(well, timeout_s=60, what="model that is loaded again")
     for each in clients:
         await each.close()
+
+
+async def _is_well(client: TritonClient) -> bool | None:
+    return await client.check(["obedient"]) is None or None
 
 
 def _runs(process: psutil.Process, models: Path) -> bool:

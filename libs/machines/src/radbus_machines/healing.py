@@ -20,6 +20,7 @@ CANARY_TIMEOUT_S = 2.5
 STUB_IS_DEAD = "is not healthy"
 _LOAD_TIMEOUT_S = 60.0
 _SPREAD_S = 1.0
+_FINISH_S = 5.0
 
 
 class Healer:
@@ -30,12 +31,12 @@ class Healer:
         self._healing: dict[str, asyncio.Task[None]] = {}
 
     async def check(self, name: str) -> str | None:
-        """Return what is wrong with a model, or None; what can be mended is."""
+        """Return what is wrong with a model, or None; mending it begins, and takes longer than who asks may wait."""
         if not await self._connected().is_model_ready(name, client_timeout=CONTROL_TIMEOUT_S):
-            await self.heal(name)
+            self._begin(name, is_dead=False)
             return f"model {name} is not ready"
         if await self._is_dead(name):
-            await self.heal(name)
+            self._begin(name, is_dead=False)
             return f"the process of model {name} had died; it is loaded anew"
         return None
 
@@ -56,12 +57,20 @@ class Healer:
 
         `is_dead` says that a request has found it so: of a model with several processes the next one may find another.
         """
+        await asyncio.shield(self._begin(model, is_dead=is_dead))
+
+    async def finish(self) -> None:
+        """Give what is being loaded a moment: a model that was unloaded only would be away until somebody looks."""
+        if self._healing:
+            await asyncio.wait(self._healing.values(), timeout=_FINISH_S)
+
+    def _begin(self, model: str, *, is_dead: bool) -> asyncio.Task[None]:
         # In a task of its own: whoever asks may have less time than it takes, and between the two the model is away.
         if model not in self._healing:
             task = asyncio.create_task(self._load_anew(model, is_dead=is_dead))
             self._healing[model] = task
             task.add_done_callback(lambda _: self._healing.pop(model, None))
-        await asyncio.shield(self._healing[model])
+        return self._healing[model]
 
     async def _load_anew(self, model: str, *, is_dead: bool) -> None:
         # Every worker sees it; the one that is first spares the others unloading what was just loaded.

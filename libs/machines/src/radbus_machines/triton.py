@@ -116,6 +116,7 @@ class TritonClient:
     async def close(self) -> None:
         """Close the connection."""
         if self._connection is not None:
+            await self._healer.finish()
             await self._unregister(*self._left)
             await self._connection.close()
 
