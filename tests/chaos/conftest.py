@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import pydicom
 import pytest
+from radbus_storage import records
 from radbus_testing.listening import listen
 
 from tests.chaos.ledger import Accepted, Books, settle
@@ -39,12 +41,22 @@ async def told(hospital) -> AsyncIterator[list[Mapping[str, Any]]]:
 
 
 @pytest.fixture
-def balanced(hospital) -> Callable[..., Awaitable[Books]]:
-    """Wait until everything accepted of some series has ended, once; `told` where nothing may be untold, either."""
+def balanced(request, hospital) -> Callable[..., Awaitable[Books]]:
+    """Wait until everything accepted of some series has ended, once; `told` where nothing may be untold, either.
+
+    It prints how long that took since the test began, and what was done more than once for it.
+    """
+    began = time.monotonic()
 
     async def balance(series: Iterable[Any], **options: Any) -> Books:
         accepted = Accepted(instances_of(each for one in series for each in one.instances))
-        return await settle(hospital.stack.environment(), hospital.institution, accepted, **options)
+        books = await settle(hospital.stack.environment(), hospital.institution, accepted, **options)
+        tasks = [task["attempt"] for job in books[records.JOBS].values() for task in job["tasks"]]
+        print(  # noqa: T201 - for docs/reliability.md
+            f"\nmeasured: {request.node.name}: {books.states()} after {time.monotonic() - began:.1f} s,"
+            f" {sum(tasks)} attempts at {len(tasks)} tasks"
+        )
+        return books
 
     return balance
 

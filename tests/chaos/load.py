@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import httpx2
-from radbus_storage import records
-
-from tests.chaos.ledger import Books
 
 _SEND_S = 120.0
 _AGAIN_S = 0.5
@@ -47,17 +42,3 @@ def _sent(hospital, each: Load) -> int:
         return hospital.post_upload(each.instances, source=each.source).status_code
     except httpx2.TransportError:  # cut off: it may be accepted, and is sent again
         return 503
-
-
-@contextmanager
-def measured(what: str, found: list[Books]) -> Iterator[None]:
-    """Print how long it took until everything had ended, and what was done more than once for it."""
-    began = time.monotonic()
-    yield
-    jobs = found[-1][records.JOBS].values()
-    attempts = sum(task["attempt"] for job in jobs for task in job["tasks"])
-    tasks = sum(len(job["tasks"]) for job in jobs)
-    print(  # noqa: T201 - for docs/reliability.md
-        f"\nmeasured: {what}: {len(jobs)} jobs {found[-1].states()}, ended after {time.monotonic() - began:.1f} s,"
-        f" {attempts} attempts of {tasks} tasks"
-    )

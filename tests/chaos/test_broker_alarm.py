@@ -12,7 +12,7 @@ from radbus_testing.programs import settings_of
 from radbus_testing.servers import disk_alarm
 from radbus_testing.waiting import eventually, until
 
-from tests.chaos.load import measured, send
+from tests.chaos.load import send
 
 pytestmark = pytest.mark.stack
 
@@ -24,7 +24,6 @@ async def test_what_is_accepted_during_a_disk_alarm_waits_in_the_outbox_and_is_t
     await send(hospital, before)
     documents = Documents(settings_of(radbus.environment()).documents)
     uids = {each.series_instance_uid for each in meanwhile}
-    found = []
 
     async def waiting() -> bool | None:
         where = {"institution": hospital.institution, "series_instance_uid": {"$in": list(uids)}}
@@ -35,13 +34,12 @@ async def test_what_is_accepted_during_a_disk_alarm_waits_in_the_outbox_and_is_t
         answer = httpx2.get(f"{radbus.url('ingest')}/readyz", timeout=10)
         return answer.json()["checks"] if answer.status_code == 503 else None
 
-    with measured("disk alarm", found):
-        with disk_alarm(radbus):
-            refusals = await send(hospital, meanwhile)
-            await until(waiting, timeout_s=30, what="completed series with an untold fact")
-            checks = await asyncio.to_thread(eventually, unready, timeout_s=30, what="unready ingest")
-            heard = {event["data"].get("series_instance_uid") for event in told}
-        found.append(await balanced([*before, *meanwhile], told=told, timeout_s=90))
+    with disk_alarm(radbus):
+        refusals = await send(hospital, meanwhile)
+        await until(waiting, timeout_s=30, what="completed series with an untold fact")
+        checks = await asyncio.to_thread(eventually, unready, timeout_s=30, what="unready ingest")
+        heard = {event["data"].get("series_instance_uid") for event in told}
+    books = await balanced([*before, *meanwhile], told=told, timeout_s=90)
     documents.close()
 
     assert refusals == []
@@ -50,5 +48,5 @@ async def test_what_is_accepted_during_a_disk_alarm_waits_in_the_outbox_and_is_t
         checks.keys() - {"rabbitmq"}, "ok"
     )
     assert not heard & uids
-    assert found[0].states() == {"completed": len(before) + len(meanwhile)}
+    assert books.states() == {"completed": len(before) + len(meanwhile)}
     await asyncio.to_thread(radbus.wait_until_ready, timeout_s=60)

@@ -13,7 +13,7 @@ from radbus_testing.clock import Clock, library
 from radbus_testing.programs import service_running
 from radbus_testing.waiting import eventually
 
-from tests.chaos.load import measured, send
+from tests.chaos.load import send
 
 pytestmark = pytest.mark.stack
 
@@ -53,18 +53,16 @@ async def test_a_service_whose_clock_jumps_ahead_goes_on_as_if_it_had_not(
     clock_of, hospital, make_load, balanced, told, service
 ):
     before, ahead, back = make_load("sq"), make_load("q"), make_load("q")
-    found = []
 
-    with measured(f"clock of {service} jumped", found):
-        await send(hospital, before)
-        clock_of[service].jump(HOUR_S)
-        await send(hospital, ahead)
-        await balanced([*before, *ahead], told=told, timeout_s=60)
-        clock_of[service].jump(0)
-        await send(hospital, back)
-        found.append(await balanced([*before, *ahead, *back], told=told, timeout_s=60))
+    await send(hospital, before)
+    clock_of[service].jump(HOUR_S)
+    await send(hospital, ahead)
+    await balanced([*before, *ahead], told=told, timeout_s=60)
+    clock_of[service].jump(0)
+    await send(hospital, back)
+    books = await balanced([*before, *ahead, *back], told=told, timeout_s=60)
 
-    assert found[0].states() == {"completed": len(before) + len(ahead) + len(back)}
+    assert books.states() == {"completed": len(before) + len(ahead) + len(back)}
 
 
 @pytest.mark.parametrize("service", ["ingest", "worker-0"])
@@ -72,20 +70,18 @@ async def test_a_service_that_the_store_refuses_for_its_clock_says_so_and_goes_o
     radbus, clock_of, hospital, make_load, balanced, told, service
 ):
     before, ahead = make_load("sq"), make_load("q")
-    found = []
 
     def refused() -> str | None:
         checks = httpx2.get(f"{radbus.url(service)}/readyz", timeout=10).json()["checks"]
         return None if checks["objects"] == "ok" else checks["objects"]
 
-    with measured(f"clock of {service} jumped", found):
-        await send(hospital, before)
-        clock_of[service].jump(HOUR_S)
-        sending = asyncio.create_task(send(hospital, ahead))
-        said = await asyncio.to_thread(eventually, refused, timeout_s=30, what=f"unready {service}")
-        clock_of[service].jump(0)
-        await sending
-        found.append(await balanced([*before, *ahead], told=told, timeout_s=60))
+    await send(hospital, before)
+    clock_of[service].jump(HOUR_S)
+    sending = asyncio.create_task(send(hospital, ahead))
+    said = await asyncio.to_thread(eventually, refused, timeout_s=30, what=f"unready {service}")
+    clock_of[service].jump(0)
+    await sending
+    books = await balanced([*before, *ahead], told=told, timeout_s=60)
 
     assert "RequestTimeTooSkewed" in said or "AccessDenied" in said
-    assert found[0].states() == {"completed": len(before) + len(ahead)}
+    assert books.states() == {"completed": len(before) + len(ahead)}

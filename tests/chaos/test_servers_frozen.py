@@ -10,7 +10,7 @@ import pytest
 from radbus_testing.servers import frozen, hung_up
 from radbus_testing.waiting import eventually
 
-from tests.chaos.load import measured, send
+from tests.chaos.load import send
 
 pytestmark = pytest.mark.stack
 
@@ -33,17 +33,15 @@ async def test_a_server_frozen_until_its_clients_hang_up_loses_and_doubles_nothi
 ):
     before, meanwhile = make_load("sqcq"), make_load("qs")
     await send(hospital, before)
-    found = []
 
-    with measured(f"{server} frozen", found):
-        condition = gave_up(radbus, server)
-        with frozen(radbus, server):
-            sending = asyncio.create_task(send(hospital, meanwhile))
-            await asyncio.to_thread(eventually, condition, timeout_s=60, what=f"client that gave up {server}")
-        await sending
-        found.append(await balanced([*before, *meanwhile], timeout_s=120))
+    condition = gave_up(radbus, server)
+    with frozen(radbus, server):
+        sending = asyncio.create_task(send(hospital, meanwhile))
+        await asyncio.to_thread(eventually, condition, timeout_s=60, what=f"client that gave up {server}")
+    await sending
+    books = await balanced([*before, *meanwhile], timeout_s=120)
 
-    assert found[0].states() == {"completed": len(before) + len(meanwhile)}
+    assert books.states() == {"completed": len(before) + len(meanwhile)}
     await asyncio.to_thread(radbus.wait_until_ready, timeout_s=60)
 
 
@@ -52,17 +50,15 @@ async def test_a_triton_frozen_until_its_workers_say_so_loses_and_doubles_nothin
 ):
     before, meanwhile = make_load("sqcq"), make_load("qs")
     await send(hospital, before)
-    found = []
 
     def is_unready(worker: str) -> bool:
         return httpx2.get(f"{radbus.url(worker)}/readyz", timeout=10).status_code == 503
 
-    with measured("triton frozen", found):
-        with frozen(radbus, "triton"):
-            await send(hospital, meanwhile)
-            for worker in ("worker-0", "worker-1"):
-                await asyncio.to_thread(eventually, lambda w=worker: is_unready(w), timeout_s=30, what="unready worker")
-        found.append(await balanced([*before, *meanwhile], timeout_s=120))
+    with frozen(radbus, "triton"):
+        await send(hospital, meanwhile)
+        for worker in ("worker-0", "worker-1"):
+            await asyncio.to_thread(eventually, lambda w=worker: is_unready(w), timeout_s=30, what="unready worker")
+    books = await balanced([*before, *meanwhile], timeout_s=120)
 
-    assert found[0].states() == {"completed": len(before) + len(meanwhile)}
+    assert books.states() == {"completed": len(before) + len(meanwhile)}
     await asyncio.to_thread(radbus.wait_until_ready, timeout_s=60)

@@ -16,7 +16,7 @@ from radbus_testing.programs import service_running, settings_of
 from radbus_testing.store_proxy import StoreProxy, store_proxied
 from radbus_testing.waiting import eventually
 
-from tests.chaos.load import Load, measured, send
+from tests.chaos.load import Load, send
 
 pytestmark = pytest.mark.stack
 
@@ -173,18 +173,16 @@ async def test_a_store_without_room_is_said_loses_nothing_and_is_filled_when_the
     first, second = make_load("cc")
     await send(hospital, [first])
     await balanced([first], timeout_s=60)
-    found = []
 
-    with measured("full store", found):
-        small_store.fill()
-        refused = await asyncio.to_thread(eventually, lambda: refusal(hospital, second), timeout_s=60, what="refusal")
-        small_store.free()
-        await send(hospital, [second])
-        found.append(await balanced([first, second], timeout_s=120))
+    small_store.fill()
+    refused = await asyncio.to_thread(eventually, lambda: refusal(hospital, second), timeout_s=60, what="refusal")
+    small_store.free()
+    await send(hospital, [second])
+    books = await balanced([first, second], timeout_s=120)
 
     assert refused.status_code == 503
     assert int(refused.headers["retry-after"]) > 0
-    assert found[0].states() == {"completed": 2}
+    assert books.states() == {"completed": 2}
 
 
 def refusal(hospital, each: Load) -> httpx2.Response | None:
