@@ -21,6 +21,7 @@ from radbus_cli.tokens import create_in
 from radbus_testing.collector import Collector
 from radbus_testing.phantom import ChestPhantom, chest_phantom
 from radbus_testing.phantom_dicom import PhantomHeader, phantom_instances
+from radbus_testing.programs import python_path
 from radbus_testing.waiting import eventually
 
 # What hangs is ended by the timeout of every test; a clock that runs beside other work says nothing of an example.
@@ -65,7 +66,7 @@ def radbus(collector) -> Iterator[LocalStack]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("RADBUS_SITE_USE_CASES_DIR", str(ROOT / "tests" / "site" / "use_cases"))
         environment.setenv("RADBUS_HTTP_HEAD_S", "5")
-        environment.setenv("PYTHONPATH", str(ROOT / "tests" / "site" / "plugins"))
+        environment.setenv("PYTHONPATH", python_path(ROOT / "tests" / "site" / "plugins"))
         environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
         environment.setenv("RADBUS_QUIET_S", "2")
         environment.setenv("RADBUS_STUDY_QUIET_S", "2")

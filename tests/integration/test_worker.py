@@ -38,7 +38,7 @@ from radbus_storage.documents import Documents
 from radbus_storage.objects import ObjectStore
 from radbus_testing.phantom import chest_phantom
 from radbus_testing.phantom_dicom import phantom_instances
-from radbus_testing.programs import settings_of
+from radbus_testing.programs import python_path, settings_of
 
 pytestmark = pytest.mark.stack
 
@@ -98,7 +98,7 @@ def environment(stack, tmp_path_factory) -> dict[str, str]:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: radbus-test-machine\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[radbus.machines]\nthreshold = radbus_test_machine:Threshold\n")
-    return {**os.environ, **stack.environment(), "PYTHONPATH": str(folder)}
+    return {**os.environ, **stack.environment(), "PYTHONPATH": python_path(folder)}
 
 
 @pytest.fixture

@@ -62,3 +62,8 @@ def answers(url: str) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
+
+
+def python_path(folder: Path) -> str:
+    """Return a PYTHONPATH with a folder before what is on it: that of the tests' own process stays, and so its code."""
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
