@@ -69,8 +69,8 @@ def _thick_parts(mask: Mask, pixel_mm: float) -> Iterator[Mask]:
 
 
 def _towards_middle(outline: Mask, spacing_mm: tuple[float, float, float], medial: int) -> Mask:
-    rows, columns = np.indices(outline.shape)
-    y, x = ((each - each[outline].mean()) * mm for each, mm in zip((rows, columns), spacing_mm[1:], strict=True))
+    at = np.indices(outline.shape)
+    y, x = ((at[axis] - at[axis][outline].mean()) * spacing_mm[axis + 1] for axis in (0, 1))
     result: Mask = x * medial > np.cos(np.radians(_MEDIAL_DEGREES)) * np.hypot(y, x)
     return result
 
