@@ -2,8 +2,8 @@
 # Writes .env with passwords that nobody knows; one that is there stays as it is.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-[[ -e .env ]] && exit 0
 umask 077
-for name in RABBITMQ_PASSWORD S3_SECRET_KEY ACCESS_KEY PATIENT_KEY; do
-    printf '%s=%s\n' "$name" "$(openssl rand -hex 24)"
-done >.env
+touch .env
+for name in RABBITMQ_PASSWORD S3_SECRET_KEY ACCESS_KEY PATIENT_KEY WEBHOOK_KEY; do
+    grep -q "^$name=" .env || printf '%s=%s\n' "$name" "$(openssl rand -hex 24)" >>.env
+done

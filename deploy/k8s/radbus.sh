@@ -6,16 +6,16 @@ set -euo pipefail
 kubectl="$(dirname "${BASH_SOURCE[0]}")/../../.local/k8s-venv/bin/kubectl"
 [[ -x $kubectl ]] || kubectl=kubectl
 in_radbus() { "$kubectl" --namespace radbus "$@"; }
-of_ingest() { in_radbus get deployment ingest --output jsonpath="{.spec.template.spec.containers[0].$1}"; }
+of_results() { in_radbus get deployment results --output jsonpath="{.spec.template.spec.containers[0].$1}"; }
 
-image="$(of_ingest image)"
-# radbus-ingest and .../radbus/ingest alike; a digest is of that image alone, so the tag counts.
+image="$(of_results image)"
+# radbus-results and .../radbus/results alike; a digest is of that image alone, so the tag counts.
 image="${image%@*}"
-image="${image/ingest:/cli:}"
+image="${image/results:/cli:}"
 name="radbus-$(date +%s)"
 arguments="$(printf '%s\n' "$@" | jq --raw-input . | jq --slurp --compact-output .)"
 overrides="$(jq --null-input --compact-output --arg image "$image" --argjson arguments "$arguments" \
-    --argjson environment "$(of_ingest env)" --argjson settings "$(of_ingest envFrom)" '{apiVersion: "v1", spec: {
+    --argjson environment "$(of_results env)" --argjson settings "$(of_results envFrom)" '{apiVersion: "v1", spec: {
     automountServiceAccountToken: false, enableServiceLinks: false,
     securityContext: {runAsNonRoot: true, runAsUser: 10001, runAsGroup: 10001, seccompProfile: {type: "RuntimeDefault"}},
     volumes: [{name: "tmp", emptyDir: {}}],

@@ -63,6 +63,24 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
             ),
             Panel("Tasks ready, by pool", "short", [('max by (pool) (radbus_tasks{state="ready"})', "{{pool}}")]),
             Panel("Dead letters", "short", [("max by (queue) (radbus_dead_letters) > 0", "{{queue}}")]),
+            Panel(
+                "Webhooks",
+                "ops",
+                [(rate("radbus_webhook_deliveries_ended_total", "state"), "{{state}}")],
+            ),
+            Panel(
+                "Webhooks: how long a call takes",
+                "s",
+                [(quantile(0.95, "radbus_webhook_call_duration_seconds", "instance"), "p95 {{instance}}")],
+            ),
+            Panel(
+                "Webhooks: events that wait",
+                "short",
+                [
+                    ("max(radbus_webhook_deliveries_waiting)", "events"),
+                    ("max(radbus_webhook_oldest_waiting_age_seconds)", "seconds of the oldest"),
+                ],
+            ),
         ),
     ),
     "stages": (

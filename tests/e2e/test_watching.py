@@ -12,6 +12,7 @@ import pytest
 from radbus_contracts.topology import EVENTS, INFERENCE_COMPLETED
 from radbus_runtime.stages import Stage
 from radbus_testing.phantom_dicom import PhantomHeader
+from radbus_testing.receiver import WebhookReceiver
 from radbus_testing.waiting import eventually
 
 from tests.monitoring import asked_for, recorded
@@ -57,8 +58,8 @@ def completed_events(hospital):
     return lambda send, uid: asyncio.run(during(send, uid))
 
 
-def test_one_trace_leads_from_the_last_upload_to_the_event_with_every_stage_and_a_link_to_the_other_upload(
-    hospital, make_series, collector, completed_events
+def test_one_trace_leads_from_the_last_upload_to_the_webhook_with_every_stage_and_a_link_to_the_other_upload(
+    hospital, make_series, collector, completed_events, radbus_command
 ):
     series, traces = make_series(), []
 
@@ -66,7 +67,10 @@ def test_one_trace_leads_from_the_last_upload_to_the_event_with_every_stage_and_
         for part, complete in ((series.instances[:20], False), (series.instances[20:], True)):
             traces.append(hospital.post_upload(part, complete=complete).headers["x-trace-id"])
 
-    event = completed_events(send, series.uid)
+    with WebhookReceiver() as receiver:
+        radbus_command("webhooks", "add", hospital.institution, receiver.url)
+        event = completed_events(send, series.uid)
+        (call,) = eventually(lambda: list(receiver.calls), timeout_s=30, what="a call of the webhook")
 
     first, last = traces
     stages = {stage.value for stage in Stage} - {Stage.STORE}  # the request's own span tells of it
@@ -78,12 +82,14 @@ def test_one_trace_leads_from_the_last_upload_to_the_event_with_every_stage_and_
 
     def whole() -> bool:  # a span is sent when it ends: its children are here before it
         spans = collector.trace(last)
-        every = {span.service for span in spans} >= SERVICES and {span.name for span in spans} >= stages
+        every = {span.service for span in spans} >= SERVICES and {span.name for span in spans} >= {*stages, "webhook"}
         return every and len(roots()) == 1
 
     eventually(whole, timeout_s=30, what="one trace of all services and stages")
     spans = collector.trace(last)
     assert event["traceparent"].split("-")[1] == last
+    (webhook,) = [span for span in spans if span.name == "webhook"]
+    assert call.headers["traceparent"].split("-")[1:3] == [last, webhook.span_id]
     assert first in {link for span in spans if span.name == "complete" for link in span.links}
     assert roots() == ["POST /upload"]
     header = PhantomHeader(study_instance_uid=series.study, series_instance_uid=series.uid)

@@ -24,6 +24,7 @@ COUNTS = {
     "radbus_ready",
     "radbus_dead_letters",
     "radbus_queue_messages",
+    "radbus_webhook_deliveries_waiting",
     "radbus_ingest_requests_in_flight",
     "radbus_admission_load",
     "radbus_admission_refusing",

@@ -7,7 +7,7 @@ import sys
 import typer
 from radbus_contracts.errors import RadbusError
 
-from radbus_cli import dead, events, jobs, migrating, models, purge, tokens, trail, users
+from radbus_cli import dead, events, jobs, migrating, models, purge, tokens, trail, users, webhooks
 from radbus_cli.audit import audit
 from radbus_cli.backup import commands as backup_commands
 from radbus_cli.demo import demo
@@ -33,6 +33,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(events.app, name="events")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(users.app, name="users")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(trail.app, name="trail")
 app.add_typer(use_cases, name="use-cases")
 

@@ -40,6 +40,7 @@ def entries_of(read: Records, around: Around) -> list[Entry]:
         *_routed(read),
         *(each for job in read.jobs for each in _job(read, job)),
         *_results(read),
+        *_told(read),
         *_runs(read),
         *_kept(around),
         *_untold(read),
@@ -177,6 +178,21 @@ def _results(read: Records) -> Iterator[Entry]:
         if inference.get("superseded_by"):
             ids["superseded_by"] = inference["superseded_by"]
         yield Entry(inference["completed_at"], "results", told, ids)
+
+
+def _told(read: Records) -> Iterator[Entry]:
+    for delivery in read.deliveries:
+        ids: Ids = {"webhook": delivery["webhook_id"], "event": delivery["event_id"]}
+        what = delivery["type"].removeprefix("radbus.")
+        yield Entry(delivery["asked_at"], "results", f"webhook to be told {what}", ids)
+        tries = _times(delivery["attempts"], "attempt")
+        if delivery["state"] == "delivered":
+            yield Entry(delivery["ended_at"], "results", f"webhook told {what}, {tries}", ids)
+        elif delivery["state"] == "failed":
+            told = f"webhook not told {what}, given up after {tries}: {delivery['reason']}"
+            yield Entry(delivery["ended_at"], "results", told, ids, gap=True)
+        elif delivery["reason"]:
+            yield Entry(None, "results", f"webhook not told {what} yet, {tries}: {delivery['reason']}", ids)
 
 
 def _runs(read: Records) -> Iterator[Entry]:

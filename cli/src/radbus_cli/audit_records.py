@@ -45,6 +45,9 @@ _INFERENCE = {
     **dict.fromkeys(("job_id", "use_case", "revision", "triage", "usable", "completed_at", "superseded_by"), 1),
     "erased_at": 1,
 }
+_DELIVERY = dict.fromkeys(
+    ("webhook_id", "event_id", "type", "state", "reason", "attempts", "asked_at", "ended_at", "series_instance_uids"), 1
+)
 _PURGE = dict.fromkeys(("kind", "what", "by_policy", "state", "asked_at", "finished_at"), 1)
 
 
@@ -81,6 +84,7 @@ class Records:
     workers: list[Document] = field(default_factory=list)
     accesses: list[Document] = field(default_factory=list)
     purges: list[Document] = field(default_factory=list)
+    deliveries: list[Document] = field(default_factory=list)
 
     @property
     def series_uids(self) -> list[str]:
@@ -194,6 +198,19 @@ async def _read_around(documents: Documents, read: Records) -> None:
     if read.subject.study:
         of_study = {"institution": read.subject.institution, "study_instance_uid": read.subject.study}
         read.purges = await documents[PURGES].find(of_study, limit=LIMIT, only=_PURGE)
+        told = await documents[records.DELIVERIES].find(of_study, limit=LIMIT, only=_DELIVERY)
+        read.deliveries = [each for each in told if _is_of(each, read)]
+
+
+def _is_of(delivery: Document, read: Records) -> bool:
+    """Say whether what a webhook is told is about the subject, and not about another series of its study."""
+    if read.subject.kind is Kind.STUDY:
+        return True
+    return not set(read.series_uids or _series_of(read.jobs)).isdisjoint(delivery["series_instance_uids"])
+
+
+def _series_of(jobs: Iterable[Document]) -> list[str]:
+    return [uid for job in jobs for uid in job["series_instance_uids"]]
 
 
 async def _by_id(

@@ -19,6 +19,7 @@ FORMAT: Final = 1
 COLLECTIONS: Final = (
     records.TOKENS,
     records.USERS,
+    records.WEBHOOKS,
     records.MIGRATIONS,
     records.INSTANCES,
     records.SERIES,
@@ -31,6 +32,7 @@ COLLECTIONS: Final = (
     records.OUTCOMES,
     records.CASES,
     records.INFERENCES,
+    records.DELIVERIES,
     records.PURGES,
     records.AUDIT,
 )

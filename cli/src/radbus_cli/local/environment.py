@@ -27,6 +27,7 @@ def service_environment(layout: Layout, given: Mapping[str, str]) -> dict[str, s
         "RADBUS_S3_ACCESS_KEY": "radbus",
         "RADBUS_S3_SECRET_KEY": "radbus-local-development",
         "RADBUS_PATIENT_KEY": "radbus-local-development",
+        "RADBUS_WEBHOOK_KEY": "radbus-local-development",
         "RADBUS_S3_BUCKET": "radbus",
         "RADBUS_ACCESS_KEY": "radbus-local-development-access-key",
         "RADBUS_TRITON_URL": f"{HOST}:{layout.port('triton_grpc')}",

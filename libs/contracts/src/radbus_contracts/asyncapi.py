@@ -47,7 +47,7 @@ def _name(fact: Fact) -> str:
 
 def _channel(fact: Fact) -> dict[str, Any]:
     order = fact is topology.RUN_TASK
-    suffix = ".{useCase}.{triage}" if fact is topology.INFERENCE_COMPLETED else ""
+    suffix = ".{useCase}.{triage}" if fact.goes_on else ""
     channel: dict[str, Any] = {
         "address": "{pool}" if order else fact.routing_key + suffix,
         "messages": {_name(fact): {"$ref": f"#/components/messages/{_name(fact)}"}},

@@ -18,15 +18,24 @@ QUEUE_LENGTH_LIMIT: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A kind of fact: its payload and the routing key it is published under."""
+    """A kind of fact: its payload and the routing key it is published under.
+
+    `goes_on`: more words follow in the key of each message, by which subscribers choose.
+    """
 
     payload: type[Payload]
     routing_key: str
+    goes_on: bool = False
 
     @property
     def type(self) -> str:
         """The CloudEvents type."""
         return f"radbus.{self.routing_key}"
+
+    @property
+    def binding(self) -> str:
+        """What a queue for all of it is bound by."""
+        return f"{self.routing_key}.#" if self.goes_on else self.routing_key
 
 
 INSTANCE_STORED = Fact(facts.InstanceStoredV1, "instance.stored.v1")
@@ -43,7 +52,7 @@ WORKER_HEARTBEAT = Fact(facts.WorkerHeartbeatV1, "worker.heartbeat.v1")
 JOB_COMPLETED = Fact(facts.JobCompletedV1, "job.completed.v1")
 JOB_FAILED = Fact(facts.JobFailedV1, "job.failed.v1")
 JOB_RETRIED = Fact(facts.JobRetriedV1, "job.retried.v1")
-INFERENCE_COMPLETED = Fact(facts.InferenceCompletedV1, "inference.completed.v1")  # + .<use case>.<triage>
+INFERENCE_COMPLETED = Fact(facts.InferenceCompletedV1, "inference.completed.v1", goes_on=True)  # .<use case>.<triage>
 INFERENCE_FAILED = Fact(facts.InferenceFailedV1, "inference.failed.v1")
 FEEDBACK_RECORDED = Fact(facts.FeedbackRecordedV1, "feedback.recorded.v1")
 STUDY_PURGED = Fact(facts.StudyPurgedV1, "study.purged.v1")
@@ -70,6 +79,7 @@ FACTS: Final = (
     STUDY_PURGED,
     INFERENCE_PURGED,
 )
+WEBHOOK_FACTS: Final = (INFERENCE_COMPLETED, INFERENCE_FAILED, SERIES_UNROUTED)
 RUN_TASK: Final = Fact(orders.RunTaskV1, "task.run.v1")
 
 
@@ -88,6 +98,11 @@ class Queue:
     expires_s: int | None = None
 
     @property
+    def type(self) -> str:
+        """The CloudEvents type of its messages."""
+        return f"radbus.{self.routing_key.removesuffix('.#')}"
+
+    @property
     def dead(self) -> str:
         """Where its messages go that cannot be settled."""
         return f"{self.name}.dead"
@@ -100,7 +115,7 @@ def fact_queue(service: str, fact: Fact, *, expires_s: int | None = None) -> Que
     """
     noun, past, version = fact.routing_key.split(".")
     later = "" if version == "v1" else f"-{version}"
-    return Queue(f"{service}.{noun}-{past}{later}", EVENTS, fact.routing_key, expires_s)
+    return Queue(f"{service}.{noun}-{past}{later}", EVENTS, fact.binding, expires_s)
 
 
 INGEST_JOB_COMPLETED = fact_queue("ingest", JOB_COMPLETED)
@@ -120,6 +135,10 @@ RESULTS_JOB_REQUESTED = fact_queue("results", JOB_REQUESTED)
 RESULTS_JOB_COMPLETED = fact_queue("results", JOB_COMPLETED)
 RESULTS_JOB_FAILED = fact_queue("results", JOB_FAILED)
 RESULTS_JOB_RETRIED = fact_queue("results", JOB_RETRIED)
+# What becomes of what was uploaded: the results service hears it, as any subscriber does, and calls the webhooks.
+WEBHOOKS_INFERENCE_COMPLETED = fact_queue("webhooks", INFERENCE_COMPLETED)
+WEBHOOKS_INFERENCE_FAILED = fact_queue("webhooks", INFERENCE_FAILED)
+WEBHOOKS_SERIES_UNROUTED = fact_queue("webhooks", SERIES_UNROUTED)
 
 QUEUES: Final = (
     INGEST_JOB_COMPLETED,
@@ -139,6 +158,9 @@ QUEUES: Final = (
     RESULTS_JOB_COMPLETED,
     RESULTS_JOB_FAILED,
     RESULTS_JOB_RETRIED,
+    WEBHOOKS_INFERENCE_COMPLETED,
+    WEBHOOKS_INFERENCE_FAILED,
+    WEBHOOKS_SERIES_UNROUTED,
 )
 
 

@@ -81,7 +81,7 @@ class Bus:
 
         What a newer version tells, too, is left to the handler of that one, if there is one here.
         """
-        self._heard.add(f"radbus.{queue.routing_key}")
+        self._heard.add(queue.type)
 
         async def consume(message: RabbitMessage) -> None:
             event = read_event(message, payload)

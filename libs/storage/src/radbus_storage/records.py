@@ -20,6 +20,8 @@ INFERENCES: Final = "inferences"  # results
 CASES: Final = "cases"  # results
 PURGES: Final = "purges"  # whoever purges: results and the operator's command
 SWEEPS: Final = "sweeps"  # results
+DELIVERIES: Final = "deliveries"  # results; the operator's command adds tests, and asks for other tries
+WEBHOOKS: Final = "webhooks"  # the operator's command
 TOKENS: Final = "tokens"  # the operator's command; every service writes when one was last used
 USERS: Final = "users"  # the operator's command
 AUDIT: Final = "audit"  # every service and the operator's commands add to it; nobody changes it
@@ -288,3 +290,24 @@ class SweepRecord(TypedDict):
     replica: str
     until: datetime
     policy: str
+
+
+class DeliveryRecord(TypedDict):
+    """`deliveries`: one event for one webhook; `_id` is webhook/event."""
+
+    _id: str
+    webhook_id: str
+    event_id: str
+    type: str  # of the event
+    institution: str
+    study_instance_uid: str  # "" of a test
+    series_instance_uids: list[str]
+    body: str  # the event as it is sent
+    traceparent: str | None
+    state: str  # waiting | delivered | failed
+    reason: str | None  # why it failed, or why the last try did
+    attempts: int  # tries that were begun: the fence of a try
+    asked_at: datetime
+    give_up_at: datetime
+    try_at: datetime  # when it is due; while it is tried, when the try is believed to have died
+    ended_at: datetime | None

@@ -7,6 +7,8 @@ from fastapi.responses import JSONResponse
 from radbus_contracts import topology
 from radbus_contracts.errors import TransientError
 from radbus_contracts.facts import (
+    InferenceCompletedV1,
+    InferenceFailedV1,
     JobCompletedV1,
     JobFailedV1,
     JobRequestedV1,
@@ -30,6 +32,9 @@ from radbus_runtime.retention.purges import Purges
 from radbus_runtime.retention.sweeping import RetentionSweep
 from radbus_runtime.retention.trail import PurgesInTrail
 from radbus_runtime.service import Service
+from radbus_runtime.webhooks.deliveries import DELIVERY_INDEXES, Deliveries
+from radbus_runtime.webhooks.signing import WebhookKeys
+from radbus_runtime.webhooks.subscriptions import WEBHOOK_INDEXES, Webhooks
 from radbus_storage import records
 from radbus_storage.documents import Documents
 from radbus_storage.objects import ObjectStore
@@ -38,13 +43,16 @@ from radbus_results.adapters.archives import ArchiveLimits, ArchivesPendingError
 from radbus_results.adapters.cases import CASE_INDEXES, Cases
 from radbus_results.adapters.inferences import INFERENCE_INDEXES, Inferences
 from radbus_results.adapters.others import OtherRecords
+from radbus_results.adapters.receivers import Receivers
 from radbus_results.adapters.runs import Runs
+from radbus_results.handlers.courier import Courier
 from radbus_results.handlers.facts import Recorder
 from radbus_results.handlers.inferences import InferencesReader, inference_routes
 from radbus_results.handlers.patients import PatientInferences, patient_routes
 from radbus_results.handlers.results import ResultsReader, result_routes
 from radbus_results.handlers.runs import RunResults, run_routes
 from radbus_results.handlers.segmentations import segmentation_routes
+from radbus_results.handlers.webhooks import WebhookOpener
 from radbus_results.settings import ResultsSettings
 
 NAME = "results"
@@ -67,6 +75,7 @@ def create_app(settings: ResultsSettings) -> Service:
     relay = OutboxRelay(bus, [cases.collection, inferences.collection, purges.collection])
     recorder = Recorder(cases, inferences, others, relay=relay, teller=Teller(NAME))
     _subscribe(bus, recorder)
+    courier = _webhooks(bus, documents, settings)
 
     def sign(key: str) -> str:
         current_access().hands_out()
@@ -94,10 +103,30 @@ def create_app(settings: ResultsSettings) -> Service:
             (cases.collection, CASE_INDEXES),
             (inferences.collection, INFERENCE_INDEXES),
             (purges.collection, purges.indexes),
+            (documents[records.WEBHOOKS], WEBHOOK_INDEXES),
+            (documents[records.DELIVERIES], DELIVERY_INDEXES),
         ],
-        loops=[relay.run, _retention(documents, objects, purges, settings).run],
-        drain=[archives.close],
+        loops=[relay.run, courier.run, _retention(documents, objects, purges, settings).run],
+        drain=[archives.close, courier.close],
     )
+
+
+def _webhooks(bus: Bus, documents: Documents, settings: ResultsSettings) -> Courier:
+    """Hear what webhooks are told of, and make what calls them."""
+    webhooks, deliveries = Webhooks(documents), Deliveries(documents)
+    at_once, key = settings.webhooks_at_once, settings.webhook_key
+    courier = Courier(
+        webhooks,
+        deliveries,
+        Receivers(deadline_s=settings.webhook_deadline_s, at_once=at_once),
+        keys=None if key is None else WebhookKeys(key.get_secret_value().encode()),
+        at_once=at_once,
+    )
+    opener = WebhookOpener(webhooks, deliveries, give_up_s=settings.webhook_give_up_s, wake=courier.wake)
+    bus.subscribe(topology.WEBHOOKS_INFERENCE_COMPLETED, InferenceCompletedV1, opener.on_completed)
+    bus.subscribe(topology.WEBHOOKS_INFERENCE_FAILED, InferenceFailedV1, opener.on_failed)
+    bus.subscribe(topology.WEBHOOKS_SERIES_UNROUTED, SeriesUnroutedV1, opener.on_unrouted)
+    return courier
 
 
 def _retention(documents: Documents, objects: ObjectStore, purges: Purges, settings: ResultsSettings) -> RetentionSweep:

@@ -24,6 +24,16 @@ class ResultsSettings(ServiceSettings):
         min_length=16,
         description="Secret by which patients' ids are hashed; without it no inference is found by its patient.",
     )
+    webhook_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Secret that the secrets of webhooks are made from; without it no webhook is called.",
+    )
+    webhook_deadline_s: float = Field(default=10, gt=0, le=30, description="How long a webhook may take to answer.")
+    webhook_give_up_s: float = Field(
+        default=3 * 24 * 3600, gt=0, description="For how long an event that a webhook does not take is tried again."
+    )
+    webhooks_at_once: int = Field(default=16, ge=1, description="Calls of webhooks at a time, a replica.")
     retention_file: Path | None = Field(
         default=None, description="The policy of retention (docs/retention.md); without it everything is kept for ever."
     )

@@ -73,6 +73,7 @@ class ObjectKind(StrEnum):
     MESSAGE = "message"
     TOKEN = "token"  # noqa: S105 - a kind, and of a token only its id
     USER = "user"
+    WEBHOOK = "webhook"
     TRAIL = "trail"
 
 

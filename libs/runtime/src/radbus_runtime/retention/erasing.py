@@ -206,10 +206,12 @@ class Eraser:
         of_study = self._own({"study_instance_uid": order.study_instance_uid})
         these = of_study if self._plan.whole_study else {**of_study, "series_instance_uid": order.subject_uid}
         routed = of_study if self._plan.whole_study else {**of_study, "subject_uid": order.subject_uid}
+        told = of_study if self._plan.whole_study else {**of_study, "series_instance_uids": order.subject_uid}
         return [
             (records.SERIES, these),
             (records.CASES, these),
             (records.INFERENCES, self._own({"_id": {"$in": [job.id for job in self._plan.jobs]}})),
+            (records.DELIVERIES, told),
             (records.WISHES, self._own({"_id": {"$in": [record_id(self._institution, uid) for uid in uids]}})),
             (records.ROUTINGS, routed),
             (records.JOBS, jobs),

@@ -19,6 +19,7 @@ _COUNTED: Final = (
     (records.ROUTINGS, "subject_uid"),
     (records.JOBS, "series_instance_uids"),
     (records.INFERENCES, "series_instance_uids"),
+    (records.DELIVERIES, "series_instance_uids"),
 )
 
 

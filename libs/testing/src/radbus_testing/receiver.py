@@ -1,0 +1,87 @@
+"""A receiver of webhooks for tests: on loopback, does as it is told, and keeps what it was sent."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Self
+
+from standardwebhooks import Webhook
+
+_CALLS_KEPT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as it came."""
+
+    body: bytes
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What to answer, and after how long."""
+
+    status: int = 204
+    after_s: float = 0.0
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class WebhookReceiver:
+    """Answers each call as `reply` says; what was called is in `calls`."""
+
+    def __init__(self, reply: Callable[[Call], Reply] = lambda _: Reply()) -> None:
+        self.reply = reply
+        self.calls: deque[Call] = deque(maxlen=_CALLS_KEPT)
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            """Takes one event a call."""
+
+            protocol_version = "HTTP/1.1"
+            timeout = 60
+
+            def do_POST(self) -> None:
+                """Keep the call and answer it."""
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                call = Call(body, {name.lower(): value for name, value in self.headers.items()})
+                receiver.calls.append(call)
+                reply = receiver.reply(call)
+                time.sleep(reply.after_s)
+                self.send_response(reply.status)
+                for name, value in (*reply.headers, ("Content-Length", "0")):
+                    self.send_header(name, value)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self._server.server_port}/radbus"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def events(self, secret: str) -> list[dict[str, object]]:
+        """Return the events of all calls, each checked as a receiver does.
+
+        Raises:
+            WebhookVerificationError: One was signed by somebody else, or long ago.
+        """
+        check = Webhook(secret)
+        return [check.verify(call.body, call.headers) for call in list(self.calls)]
