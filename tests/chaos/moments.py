@@ -192,6 +192,14 @@ RESULTS_TELL: Final = _in_turn(
     _pull(records.INFERENCES).both,
 )
 RESULTS_ACKNOWLEDGE: Final = _in_turn(_ack(topology.RESULTS_JOB_COMPLETED))
+_CLAIM_A_DELIVERY: Final = Step(
+    "claim of a delivery", Server.DATABASE, (mongo_command("findAndModify", records.DELIVERIES),), b"webhook_id"
+)
+RESULTS_CALL: Final = _in_turn(
+    _update("opening of a delivery", records.DELIVERIES).both,
+    _CLAIM_A_DELIVERY.after,
+    _update("end of a delivery", records.DELIVERIES, bson_text("state", "delivered")).both,
+)
 RESULTS_FAIL: Final = _in_turn(
     _update("failure in the case", records.CASES, b"\x03$push\x00").both,
     _publish(topology.INFERENCE_FAILED).both,

@@ -14,7 +14,11 @@ import httpx2
 import pytest
 from radbus_contracts.identity import event_id
 from radbus_contracts.topology import INFERENCE_FAILED
+from radbus_runtime.webhooks.subscriptions import Webhooks
 from radbus_storage import records
+from radbus_storage.documents import Document, Documents
+from radbus_testing.programs import settings_of
+from radbus_testing.receiver import WebhookReceiver
 from radbus_testing.waiting import until
 
 from tests.chaos import moments
@@ -34,6 +38,7 @@ MODEL = "sleeper:1.0.0"
 # What is lost is missed sooner than in a hospital.
 SETTINGS = {
     "worker": {"RADBUS_LEASE_S": "2", "RADBUS_RENEW_EVERY_S": "0.5"},
+    "results": {"RADBUS_WEBHOOK_DEADLINE_S": "1"},
     "ingest": {"RADBUS_RUN_ERASE_AFTER_S": "10", "RADBUS_RUN_SWEEP_EVERY_S": "1"},
 }
 SERIES = {
@@ -183,6 +188,34 @@ async def test_a_cancelled_job_stays_cancelled_wherever_the_scheduler_dies(
     assert answers == [202]
     books = await balanced([series], told=told, timeout_s=BALANCED_S)
     assert books.states() == {"cancelled": 1}
+
+
+async def test_a_webhook_is_told_of_a_result_wherever_the_results_service_dies(
+    victims, hospital, make_sleepy, told, balanced
+):
+    victim = victims("results")
+    series = make_sleepy(10)
+    documents = Documents(settings_of(hospital.stack.environment()).documents)
+    with WebhookReceiver() as receiver:
+        webhook = await Webhooks(documents).add(hospital.institution, receiver.url)
+
+        answers = await dying(
+            victim, moments.RESULTS_CALL, lambda: hospital.post_upload(series.instances, source="sleepy")
+        )
+
+        async def delivered() -> list[Document] | None:
+            found = await documents[records.DELIVERIES].find({"webhook_id": webhook.id}, limit=10)
+            return found if [each["state"] for each in found] == ["delivered"] else None
+
+        (delivery,) = await until(delivered, timeout_s=BALANCED_S, what="one delivery that has ended")
+        called = {call.headers["webhook-id"] for call in receiver.calls}
+    documents.close()
+
+    assert answers == [200]
+    books = await balanced([series], told=told, timeout_s=BALANCED_S)
+    assert called == {event_id("inference.completed", each) for each in books[records.INFERENCES]}
+    assert called == {delivery["event_id"]}
+    assert delivery["attempts"] >= 3
 
 
 async def test_a_failure_is_told_once_wherever_the_results_service_dies(victims, hospital, make_sleepy, told, balanced):

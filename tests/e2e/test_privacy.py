@@ -27,10 +27,14 @@ from pydantic import SecretStr
 from pydicom.uid import generate_uid
 from radbus_cli.tokens import create_in
 from radbus_contracts.identity import model_id
+from radbus_runtime.webhooks.subscriptions import Webhooks
 from radbus_storage import records
+from radbus_storage.documents import Documents
 from radbus_storage.objects import ObjectStore
 from radbus_storage.settings import ObjectSettings
 from radbus_testing.phantom_dicom import PhantomHeader, phantom_instances
+from radbus_testing.programs import settings_of
+from radbus_testing.receiver import WebhookReceiver
 from radbus_testing.waiting import eventually
 
 from tests.conftest import Hospital, Series
@@ -42,15 +46,18 @@ SERVICES = ("ingest", "router", "scheduler", "results", "worker-0", "worker-1")
 MARKED = {"patient_name": NAME, "patient_id": PATIENT_ID, "accession_number": "ZQXMARK-ACC"}
 WITH_HEADERS = {records.INSTANCES: ("elements",), records.SERIES: ("elements", "all")}
 POISON = "Yvwpoison"  # what somebody else puts into a message, which stays in that message
+KEY_OF_WEBHOOK = "Yvwkey"
+CALLS = 6  # three results, one that is not usable, a failure, and what no use case is for
 BODY_OF = 'multipart/related; type="application/dicom"; boundary=b'
 
 
 @dataclass(slots=True)
 class Heard:
-    """What passed on the bus, and what was answered."""
+    """What passed on the bus, what was answered, and what a webhook was told."""
 
     messages: list[str] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
 
     def add(self, answer: httpx2.Response, *, echoed: str = "") -> httpx2.Response:
         """Keep an answer, but for what it repeats of the question."""
@@ -85,10 +92,20 @@ def heard(clinic, new_series) -> Heard:
     told = Heard()
     clinic.stack.rabbitmq_tool("rabbitmqctl", "trace_on")
     try:
-        asyncio.run(_live(clinic, new_series, told))
+        with WebhookReceiver() as receiver:
+            asyncio.run(_add_webhook(clinic, f"{receiver.url}?key={KEY_OF_WEBHOOK}"))
+            asyncio.run(_live(clinic, new_series, told))
+            eventually(lambda: len(receiver.calls) >= CALLS, timeout_s=60, what="calls of the webhook")
+            told.calls = [f"{call.headers} {call.body!r}" for call in receiver.calls]
     finally:
         clinic.stack.rabbitmq_tool("rabbitmqctl", "trace_off")
     return told
+
+
+async def _add_webhook(clinic: Hospital, url: str) -> None:
+    documents = Documents(settings_of(clinic.stack.environment()).documents)
+    await Webhooks(documents).add(clinic.institution, url)
+    documents.close()
 
 
 async def _live(clinic: Hospital, new_series: Callable[..., Series], told: Heard) -> None:
@@ -240,6 +257,17 @@ def test_no_message_on_the_bus_and_no_dead_letter_tells_it(heard):
     assert any("inference.completed" in each for each in heard.messages)
     assert any(".dead" in each for each in heard.messages)
     assert marks_in(heard.messages) == []
+
+
+def test_no_webhook_is_told_it_and_no_log_has_the_address_of_one(heard, clinic):
+    logs = [
+        path.read_text(errors="replace") for path in (clinic.stack.layout.root / "logs").iterdir() if path.is_file()
+    ]
+
+    assert all(any(what in each for each in heard.calls) for what in ("completed.v1", "failed.v1", "unrouted.v1"))
+    assert marks_in(heard.calls) == []
+    assert any("webhook.delivered" in each for each in logs)
+    assert not [each for each in logs if KEY_OF_WEBHOOK in each]
 
 
 def test_no_queue_exchange_or_binding_is_named_by_it(heard, clinic):

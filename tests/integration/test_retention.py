@@ -33,6 +33,7 @@ from radbus_runtime.retention.policy import RetentionPolicy, load_policy
 from radbus_runtime.retention.purger import Purger
 from radbus_runtime.retention.purges import ClaimLostError, Purges
 from radbus_runtime.retention.sweeping import RetentionSweep
+from radbus_runtime.webhooks.deliveries import DELIVERY_INDEXES
 from radbus_scheduler.adapters.jobs import JOB_INDEXES
 from radbus_scheduler.adapters.leases import Leases
 from radbus_storage import records
@@ -53,6 +54,7 @@ OF_A_STUDY = (
     records.JOBS,
     records.INFERENCES,
     records.CASES,
+    records.DELIVERIES,
 )
 
 
@@ -118,6 +120,8 @@ class Archive:
         await self._add(records.ROUTINGS, f"{record_id(self.institution, series)}/1", {**head, **routing})
         for job, use_case in zip(job_ids, use_cases, strict=True):
             await self._job(head, series, job, use_case, ended_at)
+            told = {"series_instance_uids": [series], "state": "delivered"}
+            await self._add(records.DELIVERIES, f"webhook/{job}", {**head, **told})
         jobs = {job: {"completed": {"inference_id": inference_id(job)}} for job in job_ids}
         case = {"series_instance_uid": series, "revision": 1, "jobs": jobs}
         await self._add(records.CASES, record_id(self.institution, series), {**head, **case})
@@ -244,6 +248,7 @@ async def site(environment) -> AsyncIterator[Site]:
         (records.INFERENCES, INFERENCE_INDEXES),
         (records.ROUTINGS, ROUTING_INDEXES),
         (records.JOBS, JOB_INDEXES),
+        (records.DELIVERIES, DELIVERY_INDEXES),
     ):
         await documents[name].ensure_indexes(indexes)
     yield site
@@ -298,7 +303,7 @@ async def test_nothing_is_left_of_a_purged_study_and_nothing_of_others_is_touche
     assert await site.documents[records.OUTCOMES].count({"institution": archive.institution}) == 1
     assert await site.documents[records.WISHES].count({"institution": archive.institution}) == 1
     assert await other.everything() == kept
-    assert record["counts"] == {"instances": 3, "bytes": 12, "outputs": 4, "archives": 1, "records": 12}
+    assert record["counts"] == {"instances": 3, "bytes": 12, "outputs": 4, "archives": 1, "records": 14}
     assert site.trail.told == [(archive.institution, "operator@host", study)]
     assert "MARKED" not in str(record)
 

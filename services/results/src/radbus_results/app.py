@@ -56,6 +56,7 @@ from radbus_results.handlers.webhooks import WebhookOpener
 from radbus_results.settings import ResultsSettings
 
 NAME = "results"
+_NOTED_S = 25.0
 
 
 def create_app(settings: ResultsSettings) -> Service:
@@ -113,12 +114,13 @@ def create_app(settings: ResultsSettings) -> Service:
 
 def _webhooks(bus: Bus, documents: Documents, settings: ResultsSettings) -> Courier:
     """Hear what webhooks are told of, and make what calls them."""
-    webhooks, deliveries = Webhooks(documents), Deliveries(documents)
-    at_once, key = settings.webhooks_at_once, settings.webhook_key
+    deadline_s, at_once, key = settings.webhook_deadline_s, settings.webhooks_at_once, settings.webhook_key
+    # A try is one call, and a word to the database before and after it.
+    webhooks, deliveries = Webhooks(documents), Deliveries(documents, claim_s=deadline_s + _NOTED_S)
     courier = Courier(
         webhooks,
         deliveries,
-        Receivers(deadline_s=settings.webhook_deadline_s, at_once=at_once),
+        Receivers(deadline_s=deadline_s, at_once=at_once),
         keys=None if key is None else WebhookKeys(key.get_secret_value().encode()),
         at_once=at_once,
     )

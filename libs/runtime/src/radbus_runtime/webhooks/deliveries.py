@@ -14,8 +14,6 @@ from radbus_storage.errors import AlreadyThereError
 
 from radbus_runtime.webhooks.subscriptions import Webhook
 
-CLAIM_S: Final = 60.0
-"""How long a try is believed to live: longer than any can take."""
 _KEPT_S: Final = 30 * 24 * 3600
 _WAITING: Final = {"state": "waiting"}
 DELIVERY_INDEXES: Final = (
@@ -55,8 +53,10 @@ class Try:
 class Deliveries:
     """Opens deliveries, gives out tries, and keeps how they ended; all times are the database's."""
 
-    def __init__(self, documents: Documents) -> None:
+    def __init__(self, documents: Documents, *, claim_s: float = 60.0) -> None:
+        """Take the database; `claim_s` is how long a try is believed to live: longer than any can take."""
         self.collection = documents[records.DELIVERIES]
+        self._claim_s = claim_s
 
     async def open(self, webhook: Webhook, telling: Telling, *, give_up_s: float) -> str:
         """Write down that a webhook is to be told; the same event once only."""
@@ -88,7 +88,7 @@ class Deliveries:
         where: Document = {**_WAITING, "$expr": {"$lte": ["$try_at", NOW]}}
         if but:
             where["webhook_id"] = {"$nin": sorted(but)}
-        change = {"try_at": after(CLAIM_S), "attempts": {"$add": ["$attempts", 1]}}
+        change = {"try_at": after(self._claim_s), "attempts": {"$add": ["$attempts", 1]}}
         found = await self.collection.update_and_get(where, [{"$set": change}], sort=(("try_at", 1),))
         if found is None:
             return None
