@@ -82,7 +82,7 @@ def test_no_password_is_in_the_file_and_each_is_made_by_the_script(tmp_path):
     assert (tmp_path / ".env").stat().st_mode & 0o077 == 0
     # What a later release needs is added, and nothing else changes.
     (tmp_path / ".env").write_text(
-        "".join(f"{name}={value}\n" for name, value in made.items() if name != "WEBHOOK_KEY")
+        "\n".join(f"{name}={value}" for name, value in made.items() if name != "WEBHOOK_KEY")
     )
     subprocess.run(["bash", str(tmp_path / "secrets.sh")], check=True, timeout=20)
     again = dict(line.split("=", 1) for line in (tmp_path / ".env").read_text().splitlines())

@@ -259,15 +259,16 @@ def test_no_message_on_the_bus_and_no_dead_letter_tells_it(heard):
     assert marks_in(heard.messages) == []
 
 
-def test_no_webhook_is_told_it_and_no_log_has_the_address_of_one(heard, clinic):
-    logs = [
-        path.read_text(errors="replace") for path in (clinic.stack.layout.root / "logs").iterdir() if path.is_file()
-    ]
+def test_no_webhook_is_told_it_and_no_log_and_no_trace_has_the_address_of_one(heard, clinic):
+    root = clinic.stack.layout.root
+    files = [path for folder in ("logs", "traces") for path in (root / folder).iterdir() if path.is_file()]
+    written = [path.read_text(errors="replace") for path in files]
 
     assert all(any(what in each for each in heard.calls) for what in ("completed.v1", "failed.v1", "unrouted.v1"))
     assert marks_in(heard.calls) == []
-    assert any("webhook.delivered" in each for each in logs)
-    assert not [each for each in logs if KEY_OF_WEBHOOK in each]
+    assert any("webhook.delivered" in each for each in written)
+    assert any('"name": "webhook"' in each for each in written)
+    assert not [each for each in written if KEY_OF_WEBHOOK in each]
 
 
 def test_no_queue_exchange_or_binding_is_named_by_it(heard, clinic):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from radbus_runtime.webhooks.deliveries import REMOVED
 from radbus_storage.documents import Document
 
 from radbus_cli.audit_records import Records
@@ -190,7 +191,7 @@ def _told(read: Records) -> Iterator[Entry]:
             yield Entry(delivery["ended_at"], "results", f"webhook told {what}, {tries}", ids)
         elif delivery["state"] == "failed":
             told = f"webhook not told {what}, given up after {tries}: {delivery['reason']}"
-            yield Entry(delivery["ended_at"], "results", told, ids, gap=True)
+            yield Entry(delivery["ended_at"], "results", told, ids, gap=delivery["reason"] != REMOVED)
         elif delivery["reason"]:
             yield Entry(None, "results", f"webhook not told {what} yet, {tries}: {delivery['reason']}", ids)
 

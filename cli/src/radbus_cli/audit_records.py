@@ -46,8 +46,8 @@ _INFERENCE = {
     "erased_at": 1,
 }
 _DELIVERY = dict.fromkeys(
-    ("webhook_id", "event_id", "type", "state", "reason", "attempts", "asked_at", "ended_at", "series_instance_uids"), 1
-)
+    ("webhook_id", "event_id", "job_id", "series_instance_uids", "type", "state", "reason", "attempts"), 1
+) | {"asked_at": 1, "ended_at": 1}
 _PURGE = dict.fromkeys(("kind", "what", "by_policy", "state", "asked_at", "finished_at"), 1)
 
 
@@ -112,6 +112,7 @@ async def gather(documents: Documents, subject: Subject) -> Records:
     await _read_routings(documents, read)
     await _read_ends(documents, read)
     await _read_around(documents, read)
+    await _read_told(documents, read)
     return read
 
 
@@ -198,19 +199,23 @@ async def _read_around(documents: Documents, read: Records) -> None:
     if read.subject.study:
         of_study = {"institution": read.subject.institution, "study_instance_uid": read.subject.study}
         read.purges = await documents[PURGES].find(of_study, limit=LIMIT, only=_PURGE)
-        told = await documents[records.DELIVERIES].find(of_study, limit=LIMIT, only=_DELIVERY)
-        read.deliveries = [each for each in told if _is_of(each, read)]
 
 
 def _is_of(delivery: Document, read: Records) -> bool:
-    """Say whether what a webhook is told is about the subject, and not about another series of its study."""
-    if read.subject.kind is Kind.STUDY:
-        return True
-    return not set(read.series_uids or _series_of(read.jobs)).isdisjoint(delivery["series_instance_uids"])
+    """Say whether what a webhook is told is about the subject, and not about another part of its study."""
+    if read.subject.job is not None:
+        return bool(delivery["job_id"] == read.subject.job)
+    whole = read.subject.kind is Kind.STUDY
+    return whole or not set(read.series_uids).isdisjoint(delivery["series_instance_uids"])
 
 
-def _series_of(jobs: Iterable[Document]) -> list[str]:
-    return [uid for job in jobs for uid in job["series_instance_uids"]]
+async def _read_told(documents: Documents, read: Records) -> None:
+    studies = {each["study_instance_uid"] for each in read.jobs} | (
+        {read.subject.study} if read.subject.study else set()
+    )
+    of_studies = {"institution": read.subject.institution, "study_instance_uid": {"$in": sorted(studies - {""})}}
+    told = await documents[records.DELIVERIES].find(of_studies, limit=LIMIT, only=_DELIVERY)
+    read.deliveries = [each for each in told if _is_of(each, read)]
 
 
 async def _by_id(

@@ -14,6 +14,8 @@ from rich.table import Table
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+_FILES_OF_A_KIND = 6
+
 console = Console()
 errors = Console(stderr=True)
 
@@ -42,6 +44,11 @@ def _in_words(report: object) -> str:
     return str(report)
 
 
+def _number(value: float) -> str:
+    """Write a number to four places, as the report does."""
+    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.0f}"
+
+
 def print_result(uid: str, body: dict[str, Any]) -> None:
     """Print one answer of `GET /results` for a person."""
     result = body.get("result") or {}
@@ -54,14 +61,17 @@ def print_result(uid: str, body: dict[str, Any]) -> None:
     if result.get("measurements"):
         table = Table("measurement", "value", "unit")
         for each in result["measurements"]:
-            table.add_row(escape(str(each["title"])), f"{each['value']:.1f}", escape(str(each["unit"])))
+            table.add_row(escape(str(each["title"])), _number(each["value"]), escape(str(each["unit"])))
         console.print(table)
     for limit in result.get("limits", ()):
         console.print(f"[yellow]note:[/] {escape(str(limit))}")
-    kinds: dict[str, str] = {}
+    shown: set[str] = set()
     for kind, urls in (result.get("files") or {}).items():
-        kinds |= {url: kind for url in urls if url not in kinds}  # some files have two names
-    for url, kind in kinds.items():
-        console.print(f"[dim]{escape(kind):8}[/] {escape(url)}", soft_wrap=True)
+        new = [url for url in urls if url not in shown]  # some files have two names
+        shown.update(new)
+        for url in new[:_FILES_OF_A_KIND]:
+            console.print(f"[dim]{escape(kind):16}[/] {escape(url)}", soft_wrap=True)
+        if len(new) > _FILES_OF_A_KIND:
+            console.print(f"[dim]{escape(kind):16}[/] and {len(new) - _FILES_OF_A_KIND} more: --json has them")
     if result.get("disclaimer"):
         console.print(f"[italic]{result['disclaimer']}[/]")

@@ -34,7 +34,6 @@ NewerThan = Annotated[
     timedelta | None,
     typer.Option(parser=duration_of, metavar="TIME", help="Only those of at most so long ago: 90s, 30m, 2h, 7d."),
 ]
-_TEST_TYPE: Final = "radbus.webhook.test.v1"
 _TEST_WITHIN_S: Final = 60
 _DAY_S: Final = 24 * 3600
 _STATES: Final = ("waiting", "delivered", "failed")
@@ -146,13 +145,13 @@ def test(webhook_id: WebhookId) -> None:
 
     async def work(documents: Documents) -> Document:
         from radbus_contracts.envelope import Event, Payload
-        from radbus_runtime.webhooks.deliveries import Deliveries, Telling
+        from radbus_runtime.webhooks.deliveries import TEST_TYPE, Deliveries, Telling
 
         webhook, event_id = await _known(documents, webhook_id), str(uuid4())
         event = Event[Payload](
             id=event_id,
             source="radbus/cli",
-            type=_TEST_TYPE,
+            type=TEST_TYPE,
             subject=webhook.id,
             institution=webhook.institution,
             data=Payload(),

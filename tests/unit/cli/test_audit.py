@@ -125,6 +125,27 @@ def test_a_study_that_came_out_is_told_in_order_of_time_and_nothing_is_found():
 
 
 @pytest.mark.parametrize(
+    ("changes", "what", "gap"),
+    [
+        ({}, "webhook told inference.completed.v1, 2 attempts", False),
+        ({"state": "failed"}, "not told inference.completed.v1, given up after 2 attempts: answered 500", True),
+        ({"state": "failed", "reason": "the webhook was removed"}, "given up after 2 attempts: the webhook was", False),
+        ({"state": "waiting", "ended_at": None}, "not told inference.completed.v1 yet, 2 attempts: answered", False),
+    ],
+)
+def test_what_a_webhook_was_told_or_not_is_said(changes, what, gap):
+    told = {"webhook_id": "w", "event_id": "e", "type": "radbus.inference.completed.v1", "attempts": 2}
+    ended = {"state": "delivered", "reason": "answered 500", "asked_at": at(23), "ended_at": at(30)}
+
+    entries = entries_of(whole(deliveries=[told | ended | changes]), around())
+
+    asked, result = [entry for entry in entries if "webhook" in entry.what]
+    assert "to be told" in asked.what
+    assert what in result.what
+    assert result.gap is gap
+
+
+@pytest.mark.parametrize(
     ("changes", "found"),
     [
         ({"series": []}, "no record of the series"),

@@ -122,6 +122,17 @@ def test_text_of_a_service_that_looks_like_markup_is_printed_as_it_is(capsys):
     assert "[/foo]: [/bar] no" in printed.err
 
 
+def test_a_result_for_a_person_has_numbers_as_the_report_and_no_wall_of_addresses(capsys):
+    measured = [{"title": f"M{n}", "value": value, "unit": "1"} for n, value in enumerate((0.4761, 2867.4, 12345.6))]
+    files = {"pdf": ["http://x/pdf"], "reports": ["http://x/pdf"], "sc": [f"http://x/sc-{n}" for n in range(44)]}
+
+    print_result("1.2", {"usecase": "qxr", "result": {"report": "fine", "measurements": measured, "files": files}})
+
+    printed = capsys.readouterr().out
+    assert all(text in printed for text in ("0.4761", "2867", "12346", "and 38 more"))
+    assert printed.count("http://") == 7
+
+
 @pytest.mark.parametrize("text", ["It works!", "[]", '{"checks": 3}'])
 def test_another_program_on_the_port_of_a_service_is_a_finding_of_the_doctor(text):
     answer = httpx2.Response(200, text=text)

@@ -38,6 +38,7 @@ class WebhookReceiver:
     def __init__(self, reply: Callable[[Call], Reply] = lambda _: Reply()) -> None:
         self.reply = reply
         self.calls: deque[Call] = deque(maxlen=_CALLS_KEPT)
+        self.connections = 0
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -45,6 +46,11 @@ class WebhookReceiver:
 
             protocol_version = "HTTP/1.1"
             timeout = 60
+
+            def setup(self) -> None:
+                """Count a connection."""
+                receiver.connections += 1
+                super().setup()
 
             def do_POST(self) -> None:
                 """Keep the call and answer it."""

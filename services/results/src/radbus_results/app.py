@@ -108,7 +108,7 @@ def create_app(settings: ResultsSettings) -> Service:
             (documents[records.DELIVERIES], DELIVERY_INDEXES),
         ],
         loops=[relay.run, courier.run, _retention(documents, objects, purges, settings).run],
-        drain=[archives.close, courier.close],
+        drain=[archives.close],
     )
 
 

@@ -14,10 +14,12 @@ from radbus_storage.errors import AlreadyThereError
 
 from radbus_runtime.webhooks.subscriptions import Webhook
 
+REMOVED: Final = "the webhook was removed"
+TEST_TYPE: Final = "radbus.webhook.test.v1"
 _KEPT_S: Final = 30 * 24 * 3600
 _WAITING: Final = {"state": "waiting"}
 DELIVERY_INDEXES: Final = (
-    Index((("try_at", 1), ("webhook_id", 1)), only_where=_WAITING),
+    Index((("state", 1), ("try_at", 1), ("webhook_id", 1), ("asked_at", 1)), only_where=_WAITING),
     Index((("institution", 1), ("study_instance_uid", 1))),
     Index((("webhook_id", 1), ("asked_at", -1))),
     Index((("asked_at", -1),)),
@@ -33,6 +35,7 @@ class Telling:
     type: str
     body: str
     traceparent: str | None
+    job_id: str | None = None
     study_instance_uid: str = ""
     series_instance_uids: tuple[str, ...] = ()
 
@@ -47,7 +50,8 @@ class Try:
     type: str
     body: str
     traceparent: str | None
-    number: int  # from 1
+    number: int  # of all tries, from 1
+    tries: int  # of these, those since it is tried: an operator may have begun anew
 
 
 class Deliveries:
@@ -66,6 +70,7 @@ class Deliveries:
             "institution": webhook.institution,
             "event_id": telling.event_id,
             "type": telling.type,
+            "job_id": telling.job_id,
             "study_instance_uid": telling.study_instance_uid,
             "series_instance_uids": list(telling.series_instance_uids),
             "body": telling.body,
@@ -73,6 +78,7 @@ class Deliveries:
             "state": "waiting",
             "reason": None,
             "attempts": 0,
+            "tries_before": 0,
             "ended_at": None,
         }
         new: Document = {name: {"$literal": value} for name, value in told.items()}
@@ -100,6 +106,7 @@ class Deliveries:
             body=found["body"],
             traceparent=found["traceparent"],
             number=found["attempts"],
+            tries=found["attempts"] - found["tries_before"],
         )
 
     async def delivered(self, made: Try) -> None:
@@ -129,7 +136,13 @@ class Deliveries:
 
     async def try_again(self, where: Document, *, give_up_s: float) -> int:
         """Try again what has failed, as if it were new; return how many."""
-        change = {"state": "waiting", "try_at": NOW, "give_up_at": after(give_up_s), "ended_at": None}
+        change = {
+            "state": "waiting",
+            "try_at": NOW,
+            "give_up_at": after(give_up_s),
+            "ended_at": None,
+            "tries_before": "$attempts",
+        }
         return await self.collection.update_many({**where, "state": "failed"}, [{"$set": change}])
 
     async def get(self, delivery_id: str) -> Document | None:

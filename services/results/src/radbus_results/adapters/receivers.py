@@ -1,4 +1,4 @@
-"""Calling a webhook: one POST with a deadline, of whose answer nothing but the status is read."""
+"""Calling a webhook: one POST with a deadline, of whose answer nothing but the status counts."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
 
 import httpx2
 
+_ANSWER_LIMIT_BYTES: Final = 16 * 1024
 _RETRY_AFTER: Final = re.compile(r"\d{1,6}")
 
 
@@ -33,6 +35,7 @@ class Receivers:
         self._http = httpx2.AsyncClient(
             timeout=deadline_s,
             follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none is kept
             limits=httpx2.Limits(max_connections=at_once, max_keepalive_connections=at_once, keepalive_expiry=30),
         )
 
@@ -43,6 +46,7 @@ class Receivers:
                 asyncio.timeout(self._deadline_s),
                 self._http.stream("POST", url, content=body, headers=headers) as answer,
             ):
+                await _read_to_end(answer)
                 if answer.is_success:
                     return Answer()
                 hint = "; redirects are not followed" if answer.is_redirect else ""
@@ -56,6 +60,15 @@ class Receivers:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+
+async def _read_to_end(answer: httpx2.Response) -> None:
+    """Read a short answer whole, so that its connection can be used again; of a long one no more than its beginning."""
+    size = 0
+    async for piece in answer.aiter_raw():
+        size += len(piece)
+        if size > _ANSWER_LIMIT_BYTES:
+            break
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:

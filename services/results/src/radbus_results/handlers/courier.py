@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,7 +17,7 @@ from radbus_contracts.envelope import CONTENT_TYPE
 from radbus_contracts.errors import RadbusError
 from radbus_runtime.progress import beat
 from radbus_runtime.tracing import continued, current_traceparent
-from radbus_runtime.webhooks.deliveries import Deliveries, Try
+from radbus_runtime.webhooks.deliveries import REMOVED, TEST_TYPE, Deliveries, Try
 from radbus_runtime.webhooks.signing import WebhookKeys
 from radbus_runtime.webhooks.subscriptions import Webhook, Webhooks
 
@@ -28,9 +30,27 @@ log = structlog.get_logger(__name__)
 _LOOK_EVERY_S: Final = 1.0
 _MEASURE_EVERY_S: Final = 10.0
 _AT_ONCE_OF_ONE: Final = 4
-_PAUSE_S: Final = 5.0  # for which a receiver that is away is left alone
-_GONE: Final = "the webhook was removed"
+_PAUSES_S: Final = (5.0, 300.0)  # for which a receiver that is away is left alone: twice as long each time
 _NO_KEY: Final = "the results service has no RADBUS_WEBHOOK_KEY"
+
+
+@dataclass(slots=True)
+class _Line:
+    """How it stands with one receiver, as this replica has seen it."""
+
+    called: int = 0
+    pause_s: float = 0.0  # 0 while it answers
+    paused_until: float = 0.0
+
+    def is_busy(self, now: float) -> bool:
+        """Say whether nothing more is to be tried at it now; one that is away is tried by one call at a time."""
+        return self.called >= (1 if self.pause_s else _AT_ONCE_OF_ONE) or now < self.paused_until
+
+    def note(self, answer: Answer, now: float) -> None:
+        """Learn from an answer."""
+        shortest, longest = _PAUSES_S
+        self.pause_s = min(max(shortest, 2 * self.pause_s), longest) if answer.is_away else 0.0
+        self.paused_until = now + self.pause_s if answer.is_away else 0.0
 
 
 class Courier:
@@ -51,77 +71,80 @@ class Courier:
         self._keys = keys
         self._places = asyncio.Semaphore(at_once)
         self._due = asyncio.Event()
-        self._called: Counter[str] = Counter()
-        self._paused_until: dict[str, float] = {}
+        self._lines: defaultdict[str, _Line] = defaultdict(_Line)
 
     def wake(self) -> None:
-        """Look at once: something is due."""
+        """Look at once: something is due, or may be tried now."""
         self._due.set()
 
     async def run(self) -> None:
         """Call until cancelled."""
-        async with asyncio.TaskGroup() as calls:
-            calls.create_task(self._keep_measuring())
-            while True:
-                beat("webhooks")
-                await self._places.acquire()
-                made = await self._claim()
-                if made is None:
-                    self._places.release()
-                    await self._wait()
-                else:
-                    self._called[made.webhook_id] += 1
-                    calls.create_task(self._call(made))
+        try:
+            async with asyncio.TaskGroup() as calls:
+                calls.create_task(self._keep_measuring())
+                while True:
+                    beat("webhooks")
+                    await self._places.acquire()
+                    self._due.clear()
+                    made = await self._claim()
+                    if made is None:
+                        self._places.release()
+                        await self._wait()
+                    else:
+                        self._lines[made.webhook_id].called += 1
+                        calls.create_task(self._call(made))
+        finally:
+            await self._receivers.close()
 
     async def _wait(self) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(_LOOK_EVERY_S):
                 await self._due.wait()
-        except TimeoutError:
-            pass
-        self._due.clear()
 
     async def _claim(self) -> Try | None:
         now = time.monotonic()
-        self._paused_until = {each: until for each, until in self._paused_until.items() if until > now}
-        busy = {each for each, count in self._called.items() if count >= _AT_ONCE_OF_ONE}
         try:
-            return await self._deliveries.claim(but=busy | self._paused_until.keys())
+            return await self._deliveries.claim(but=[each for each, line in self._lines.items() if line.is_busy(now)])
         except RadbusError as error:
             log.warning("webhooks.not_looked", exc_info=error)
             return None
 
     async def _call(self, made: Try) -> None:
+        line = self._lines[made.webhook_id]
         try:
-            await self._deliver(made)
+            await self._deliver(made, line)
         except RadbusError as error:
             log.warning("webhook.not_noted", webhook_id=made.webhook_id, event_id=made.event_id, exc_info=error)
         finally:
-            self._called[made.webhook_id] -= 1
-            if not self._called[made.webhook_id]:
-                del self._called[made.webhook_id]
+            line.called -= 1
+            if line == _Line():
+                del self._lines[made.webhook_id]
             self._places.release()
+            self.wake()
 
-    async def _deliver(self, made: Try) -> None:
+    async def _deliver(self, made: Try, line: _Line) -> None:
+        ids = {"webhook_id": made.webhook_id, "event_id": made.event_id, "attempt": made.number}
         webhook = await self._webhooks.get(made.webhook_id)
         if webhook is None:
-            await self._deliveries.not_delivered(made, _GONE, again_s=None)
+            line.note(Answer(), time.monotonic())
+            await self._deliveries.not_delivered(made, REMOVED, again_s=None)
+            log.info("webhook.removed", **ids)
             return
         answer = await self._tell(webhook, made)
-        ids = {"webhook_id": made.webhook_id, "event_id": made.event_id, "attempt": made.number}
+        line.note(answer, time.monotonic())
         if answer.fault is None:
             await self._deliveries.delivered(made)
             metrics.webhook_deliveries_ended.labels("delivered").inc()
             log.info("webhook.delivered", **ids)
             return
-        if answer.is_away:
-            self._paused_until[made.webhook_id] = time.monotonic() + _PAUSE_S
-        again_s = again_after(made.number, asked_s=answer.retry_after_s, chance=random.random())  # noqa: S311
-        if await self._deliveries.not_delivered(made, answer.fault, again_s=again_s):
+        again_s = again_after(made.tries, asked_s=answer.retry_after_s, chance=random.random())  # noqa: S311
+        if not await self._deliveries.not_delivered(made, answer.fault, again_s=again_s):
+            log.warning("webhook.delayed", **ids, reason=answer.fault, again_s=round(again_s))
+        elif made.type == TEST_TYPE:
+            log.info("webhook.test_failed", **ids, reason=answer.fault)
+        else:
             metrics.webhook_deliveries_ended.labels("failed").inc()
             log.error("webhook.failed", **ids, reason=answer.fault)
-        else:
-            log.warning("webhook.delayed", **ids, reason=answer.fault, again_s=round(again_s))
 
     async def _tell(self, webhook: Webhook, made: Try) -> Answer:
         if self._keys is None:
@@ -151,7 +174,3 @@ class Courier:
     async def _measure(self) -> None:
         metrics.webhook_deliveries_waiting.set(await self._deliveries.waiting())
         metrics.oldest_webhook_delivery_seconds.set(await self._deliveries.oldest_waiting_s())
-
-    async def close(self) -> None:
-        """Close the connections to the receivers."""
-        await self._receivers.close()

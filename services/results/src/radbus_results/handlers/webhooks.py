@@ -13,8 +13,6 @@ from radbus_runtime.webhooks.subscriptions import Webhooks
 
 log = structlog.get_logger(__name__)
 
-Told = InferenceCompletedV1 | InferenceFailedV1 | SeriesUnroutedV1
-
 
 class WebhookOpener:
     """Writes down who is to be told; every fact may come twice."""
@@ -54,6 +52,7 @@ class WebhookOpener:
             type=event.type,
             body=event.model_dump_json(),
             traceparent=current_traceparent() or event.traceparent,
+            job_id=None if isinstance(event.data, SeriesUnroutedV1) else event.data.job_id,
             study_instance_uid=event.data.study_instance_uid,
             series_instance_uids=series_instance_uids,
         )
