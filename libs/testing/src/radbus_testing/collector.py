@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from http.server import BaseHTTPRequestHandler
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from radbus_testing.loopback import LoopbackServer
 
 _TRACES_KEPT = 2000
 _SPANS_OF_A_TRACE = 2000
@@ -27,7 +28,7 @@ class Span:
     duration_s: float
 
 
-class Collector:
+class Collector(LoopbackServer):
     """Takes what the services export and keeps the latest traces."""
 
     def __init__(self) -> None:
@@ -49,20 +50,7 @@ class Collector:
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-
-    @property
-    def url(self) -> str:
-        """What `OTEL_EXPORTER_OTLP_ENDPOINT` is to name."""
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler)
 
     def take(self, request: ExportTraceServiceRequest) -> None:
         """Keep the spans of one export."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from http.server import BaseHTTPRequestHandler
 
 from standardwebhooks import Webhook
+
+from radbus_testing.loopback import LoopbackServer
 
 _CALLS_KEPT = 10_000
 
@@ -32,7 +32,7 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-class WebhookReceiver:
+class WebhookReceiver(LoopbackServer):
     """Answers each call as `reply` says; what was called is in `calls`."""
 
     def __init__(self, reply: Callable[[Call], Reply] = lambda _: Reply()) -> None:
@@ -67,21 +67,12 @@ class WebhookReceiver:
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        super().__init__(Handler)
 
     @property
     def url(self) -> str:
-        """Where it is."""
-        return f"http://127.0.0.1:{self._server.server_port}/radbus"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        """Where it is called."""
+        return f"{super().url}/radbus"
 
     def events(self, secret: str) -> list[dict[str, object]]:
         """Return the events of all calls, each checked as a receiver does.

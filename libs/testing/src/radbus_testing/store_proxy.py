@@ -11,18 +11,17 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Self
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
 
-_HOST = "127.0.0.1"
+from radbus_testing.loopback import LoopbackServer
+
 _TIMEOUT_S = 60.0
 _OF_ONE_CONNECTION = {"connection", "transfer-encoding", "keep-alive"}
 _ERROR = b"<?xml version='1.0'?><Error><Code>%s</Code><Message>as the test wants it</Message></Error>"
 
 
-class StoreProxy:
+class StoreProxy(LoopbackServer):
     """Passes requests between S3 clients and one store; steered from any thread."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -33,18 +32,7 @@ class StoreProxy:
         self._paths: list[str] = []
         self.delay_s = 0.0
         self.refusals = 0
-        self._server = ThreadingHTTPServer((_HOST, 0), _handler(self))
-        self._server.daemon_threads = True
-        self.port = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, name="store proxy", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(_handler(self))
 
     def refuse(
         self, method: str, path: str, *, which: range = range(1_000_000), status: int = 503, code: str = "SlowDown"
@@ -84,8 +72,8 @@ class StoreProxy:
 def store_proxied(environment: Mapping[str, str]) -> Iterator[tuple[StoreProxy, dict[str, str]]]:
     """Give a proxy to the object store, and the environment in which the services' way to the store is through it."""
     url = urlsplit(environment["RADBUS_S3_URL"])
-    with StoreProxy(url.hostname or _HOST, url.port or 80) as proxy:
-        yield proxy, {**environment, "RADBUS_S3_URL": f"http://{_HOST}:{proxy.port}"}
+    with StoreProxy(url.hostname or "127.0.0.1", url.port or 80) as proxy:
+        yield proxy, {**environment, "RADBUS_S3_URL": proxy.url}
 
 
 def _handler(proxy: StoreProxy) -> type[BaseHTTPRequestHandler]:
