@@ -14,7 +14,7 @@ from radbus_contracts.notice import RESEARCH_USE_ONLY
 from radbus_dicom.derived.measurement_report import SegmentationReference, make_measurement_report
 from radbus_dicom.derived.segmentation import make_segmentation
 from radbus_dicom.opening import read_header_dataset
-from radbus_machines.types import Code, Finding, MachineOutput, Measurement
+from radbus_machines.types import Code, Finding, MachineOutput, Measurement, Site
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom", "ignore::UserWarning:highdicom")
 
@@ -22,9 +22,11 @@ VOLUME = Code("118565006", "SCT", "Volume")
 ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
 MORPHOLOGY = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 EMPHYSEMA = Code("87433001", "SCT", "Pulmonary emphysema")
+BOTH_LUNGS = Site(Code("39607008", "SCT", "Lung"), Code("51440002", "SCT", "Right and left"))
+IN_THE_HEAD = Site(Code("1101003", "SCT", "Intracranial"), Code("7771000", "SCT", "Left"))
 MEASUREMENTS = (
     Measurement("right_ml", "Right lung: volume", 1234.5, "mL", VOLUME, "counted", segment=1),
-    Measurement("total_ml", "Both lungs: volume", 2345.6, "mL", VOLUME, "counted"),
+    Measurement("total_ml", "Both lungs: volume", 2345.6, "mL", VOLUME, "counted", site=BOTH_LUNGS),
     Measurement("chest_ml", "Chest: volume", 3456.7, "", VOLUME, "counted"),
 )
 FINDINGS = (
@@ -35,13 +37,13 @@ FINDINGS = (
 
 @pytest.fixture
 def made(write_series, load_volume, label_map, provenance):
-    def make(*, labelled=True, category=ANATOMY, **changes):
+    def make(*, labelled=True, category=ANATOMY, site=None, **changes):
         paths = write_series([(0, 0, z) for z in range(4)], **changes)
         volume = load_volume(paths)
         labels = np.zeros(volume.voxels.shape, np.uint8)
         labels[1:3, 3:6, 3:6] = 1 if labelled else 0
         labelled_map = label_map(labels)
-        segments = tuple(replace(segment, category=category) for segment in labelled_map.segments)
+        segments = tuple(replace(segment, category=category, site=site) for segment in labelled_map.segments)
         output = MachineOutput(
             "Some emphysema.",
             label_maps=(replace(labelled_map, segments=segments),),
@@ -83,14 +85,31 @@ def test_a_measurement_of_a_segment_names_it_in_the_segmentation(made):
     assert segment.referenced_segment_numbers == [1]
 
 
-@pytest.mark.parametrize(("category", "sites"), [(ANATOMY, ["Lung"]), (MORPHOLOGY, [])])
-def test_only_an_anatomical_structure_is_the_site_of_a_finding(made, category, sites):
-    sr, _ = made(category=category)
+def sites_of(group) -> list[tuple[str, str | None]]:
+    return [(site.value.meaning, site.laterality and site.laterality.meaning) for site in group.finding_sites]
+
+
+@pytest.mark.parametrize(
+    ("category", "site", "sites"),
+    [
+        (ANATOMY, None, [("Lung", "Left")]),
+        (MORPHOLOGY, None, []),
+        (MORPHOLOGY, IN_THE_HEAD, [("Intracranial", "Left")]),
+    ],
+)
+def test_an_anatomical_structure_is_the_site_of_a_finding_and_a_lesion_has_one(made, category, site, sites):
+    sr, (reference,) = made(category=category, site=site)
 
     (group,) = groups_of(sr).get_volumetric_roi_measurement_groups()
 
-    assert [site.value.meaning for site in group.finding_sites] == sites
+    assert sites_of(group) == sites
     assert group.finding_type.meaning == "Lung"
+    (segment, *_) = reference.segmentation.SegmentSequence
+    regions = [
+        (region.CodeMeaning, region.AnatomicRegionModifierSequence[0].CodeMeaning)
+        for region in segment.get("AnatomicRegionSequence", ())
+    ]
+    assert regions == (sites if site else [])
 
 
 @pytest.mark.parametrize(
@@ -119,6 +138,7 @@ def test_what_belongs_to_no_segment_is_said_of_the_images_each_under_its_title_a
         ("Both lungs: volume", [("Volume", 2345.6, "mL")]),
         ("Chest: volume", [("Volume", 3456.7, "1")]),
     ]
+    assert [sites_of(group) for group in measured] == [[("Lung", "Right and left")], []]
     assert len({group.tracking_uid for group in (*measured, found)}) == 3
     assert values(found) == []
     assert [(e.name.meaning, e.value.meaning) for e in found.get_qualitative_evaluations()] == [
@@ -153,14 +173,16 @@ def test_made_again_it_is_the_same(made):
     assert as_bytes(made()[0]) == as_bytes(made()[0])
 
 
-def test_it_is_valid_and_names_the_patient_and_study_of_its_source(made, dciodvfy, tmp_path):
-    sr, _ = made()
+@pytest.mark.parametrize("site", [None, IN_THE_HEAD])
+def test_it_is_valid_with_its_seg_and_names_the_patient_and_study_of_its_source(made, dciodvfy, tmp_path, site):
+    sr, (reference,) = made(category=MORPHOLOGY, site=site)
     path = tmp_path / "sr.dcm"
-    path.write_bytes(as_bytes(sr))
 
-    said = subprocess.run([dciodvfy, str(path)], capture_output=True, text=True, check=False).stderr
+    for made_object in (reference.segmentation, sr):
+        path.write_bytes(as_bytes(made_object))
+        said = subprocess.run([dciodvfy, str(path)], capture_output=True, text=True, check=False).stderr
+        assert [line for line in said.splitlines() if line.startswith("Error")] == []
 
-    assert [line for line in said.splitlines() if line.startswith("Error")] == []
     read = dcmread(path)
     assert (read.PatientID, read.StudyInstanceUID, read.AccessionNumber) == ("SECRET-ID", "1.2.3.4.2", "ACC1")
 

@@ -15,7 +15,18 @@ from radbus_machines.ct import has_contrast, hounsfield, sharp_kernel
 from radbus_machines.manifest import MachineManifest
 from radbus_machines.patient_axes import PatientAxes
 from radbus_machines.protocol import Array, Model, Progress
-from radbus_machines.types import Code, Finding, KeyFrame, LabelMap, MachineOutput, Measurement, Segment, Value, Volume
+from radbus_machines.types import (
+    Code,
+    Finding,
+    KeyFrame,
+    LabelMap,
+    MachineOutput,
+    Measurement,
+    Segment,
+    Site,
+    Value,
+    Volume,
+)
 
 BRAIN, LESION = 1, 2
 SHIFT_MM = 5.0
@@ -24,12 +35,15 @@ _UNUSABLE = frozenset({"not_a_head", "too_few_slices"})
 _NO_DENSITY = frozenset({"contrast", "metal", "noise_or_sharp_kernel"})
 _LISTED = 5
 _SHOWN = 4
+_BRAIN = Code("12738006", "SCT", "Brain")
+_INTRACRANIAL = Code("1101003", "SCT", "Intracranial")
+_SIDES = {"left": Code("7771000", "SCT", "Left"), "right": Code("24028007", "SCT", "Right")}
 _SEGMENTS = (
     Segment(
         BRAIN,
         "Brain and fluid around it",
         Code("123037004", "SCT", "Anatomical Structure"),
-        Code("12738006", "SCT", "Brain"),
+        _BRAIN,
         (92, 150, 200),
     ),
     Segment(
@@ -38,6 +52,7 @@ _SEGMENTS = (
         Code("49755003", "SCT", "Morphologically Abnormal Structure"),
         Code("52988006", "SCT", "Lesion"),
         (235, 64, 52),
+        site=Site(_INTRACRANIAL),
     ),
 )
 _HYPERDENSE = Code("HYPERDENSE", "99RADBUS", "Hyperdense intracranial lesion")  # blood, and some tumours
@@ -169,7 +184,9 @@ def _output(volume: Volume, labels: NDArray[np.uint8], result: _Result, axes: Pa
 def _measurements(volume: Volume, labels: NDArray[np.uint8], result: _Result) -> Iterator[Measurement]:
     voxel_ml = volume.geometry.voxel_volume_ml
     brain = round(float(np.count_nonzero(labels)) * voxel_ml, 1)
-    yield Measurement("brain_volume_ml", "Inside of the skull: volume", brain, "mL", _VOLUME, _BRAIN_WORDS)
+    yield Measurement(
+        "brain_volume_ml", "Inside of the skull: volume", brain, "mL", _VOLUME, _BRAIN_WORDS, site=Site(_INTRACRANIAL)
+    )
     if result.lesions is not None:
         total = round(float(np.count_nonzero(labels == LESION)) * voxel_ml, 1)
         title = "Hyperdense lesions: volume"
@@ -177,10 +194,12 @@ def _measurements(volume: Volume, labels: NDArray[np.uint8], result: _Result) ->
         for number, lesion in enumerate(result.lesions[:_LISTED], start=1):
             title = f"Lesion {number} ({_place(lesion.side)}): volume"
             volume_ml = round(lesion.volume_ml, 1)
-            yield Measurement(f"lesion_{number}_volume_ml", title, volume_ml, "mL", _VOLUME, _LESION_WORDS)
+            site = Site(_INTRACRANIAL, _SIDES.get(lesion.side))
+            name = f"lesion_{number}_volume_ml"
+            yield Measurement(name, title, volume_ml, "mL", _VOLUME, _LESION_WORDS, site=site)
     if result.shift_left_mm is not None:
         mm = round(abs(result.shift_left_mm), 1)
-        yield Measurement("midline_shift_mm", "Midline: shift", mm, "mm", _LENGTH, _SHIFT_WORDS)
+        yield Measurement("midline_shift_mm", "Midline: shift", mm, "mm", _LENGTH, _SHIFT_WORDS, site=Site(_BRAIN))
 
 
 def _blood(result: _Result) -> Finding:

@@ -22,6 +22,7 @@ from radbus_machines.types import (
     MachineOutput,
     Measurement,
     Segment,
+    Site,
     Value,
     Volume,
 )
@@ -47,6 +48,7 @@ _SEGMENTS = (
         (240, 206, 90),
     ),
 )
+_BOTH = Code("51440002", "SCT", "Right and left")
 _EMPHYSEMA = Code("87433001", "SCT", "Pulmonary emphysema")
 _VOLUME = Code("118565006", "SCT", "Volume")
 _DENSITY = Code("112031", "DCM", "Attenuation Coefficient")
@@ -214,16 +216,17 @@ def _measurements(
         ("total_lung", "", "Both lungs", total, None),
     ]
     for whole, prefix, title, lung, segment in parts:
+        site = Site(_LUNG, _BOTH) if segment is None else None
         ml = round(lung.count * voxel_ml, 1)
-        yield Measurement(f"{whole}_volume_ml", f"{title}: volume", ml, "mL", _VOLUME, _VOLUME_WORDS, segment)
+        yield Measurement(f"{whole}_volume_ml", f"{title}: volume", ml, "mL", _VOLUME, _VOLUME_WORDS, segment, site)
         if not lung.count:
             continue
         hu = round(lung.mean_hu, 1)
         name = f"{prefix}mean_lung_density_hu"
-        yield Measurement(name, f"{title}: mean density", hu, "[hnsf'U]", _DENSITY, _DENSITY_WORDS, segment)
+        yield Measurement(name, f"{title}: mean density", hu, "[hnsf'U]", _DENSITY, _DENSITY_WORDS, segment, site)
         if with_index:
             name, percent = f"{prefix}emphysema_index", round(lung.index, 2)
-            yield Measurement(name, f"{title}: emphysema index", percent, "%", _INDEX, _INDEX_WORDS, segment)
+            yield Measurement(name, f"{title}: emphysema index", percent, "%", _INDEX, _INDEX_WORDS, segment, site)
 
 
 def _emphysema(index: float | None, *, thick: bool) -> Finding:

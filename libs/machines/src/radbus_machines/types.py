@@ -99,8 +99,19 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True)
+class Site:
+    """Where something is: a part of the body, and its side (PS3.16 TID 4019, Finding Site)."""
+
+    part: Code
+    laterality: Code | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
-    """One label of a label map. `number` is its value in the array, from 1."""
+    """One label of a label map. `number` is its value in the array, from 1.
+
+    What is no part of the body itself, such as a lesion, has a `site`.
+    """
 
     number: int
     name: str
@@ -108,6 +119,7 @@ class Segment:
     kind: Code
     colour: tuple[int, int, int]
     laterality: Code | None = None
+    site: Site | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +133,10 @@ class LabelMap:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A number with its UCUM unit, its concept, and the words that define it with their source."""
+    """A number with its UCUM unit, its concept, and the words that define it with their source.
+
+    It is of a `segment` of the output's, or else of a `site`.
+    """
 
     name: str
     title: str
@@ -130,6 +145,7 @@ class Measurement:
     concept: Code
     definition: str
     segment: int | None = None
+    site: Site | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as PydicomCode
 from radbus_contracts.notice import RESEARCH_USE_ONLY
-from radbus_machines.types import Code, Finding, Frame, LabelMap, MachineOutput, Measurement, Segment
+from radbus_machines.types import Code, Finding, Frame, LabelMap, MachineOutput, Measurement, Segment, Site
 
 from radbus_dicom.derived.coding import OWN_SCHEME, algorithm_parameters, coded, one_line, unit
 from radbus_dicom.derived.comparison import Comparison
@@ -165,7 +165,10 @@ class _Writer:
         others = [each for each in output.measurements if each.segment is None or each.segment not in placed]
         for index, measurement in enumerate(others, start=1):
             yield self._of_images(
-                f"images/{index}", one_line(measurement.title or measurement.name), measurements=[measurement]
+                f"images/{index}",
+                one_line(measurement.title or measurement.name),
+                measurements=[measurement],
+                site=measurement.site,
             )
         if output.findings:
             yield self._of_images("findings", "Findings", findings=output.findings)
@@ -215,7 +218,7 @@ class _Writer:
         self, reference: SegmentationReference, segment: Segment, in_seg: int, measurements: Sequence[Measurement]
     ) -> hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations:
         is_place = segment.category.value == _ANATOMICAL_STRUCTURE  # a lesion is found at a place, and is none
-        laterality = coded(segment.laterality) if segment.laterality else None
+        site = Site(segment.kind, segment.laterality) if is_place else segment.site
         seg = reference.segmentation
         return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
             tracking_identifier=self._tracking(f"{reference.label_map.name}/{segment.number}", segment.name),
@@ -227,17 +230,24 @@ class _Writer:
             ),
             finding_type=coded(segment.kind),
             algorithm_id=self._algorithm,
-            finding_sites=[hd.sr.FindingSite(coded(segment.kind), laterality=laterality)] if is_place else None,
+            finding_sites=_sites(site),
             measurements=[_measured(each) for each in measurements],
         )
 
     def _of_images(
-        self, name: str, words: str, *, measurements: Sequence[Measurement] = (), findings: Sequence[Finding] = ()
+        self,
+        name: str,
+        words: str,
+        *,
+        measurements: Sequence[Measurement] = (),
+        findings: Sequence[Finding] = (),
+        site: Site | None = None,
     ) -> hd.sr.MeasurementsAndQualitativeEvaluations:
         """Make a group about the images: its words tell apart measurements that share a code (TID 1501)."""
         return hd.sr.MeasurementsAndQualitativeEvaluations(
             tracking_identifier=self._tracking(name, words),
             algorithm_id=self._algorithm,
+            finding_sites=_sites(site),
             measurements=[_measured(each) for each in measurements] or None,
             qualitative_evaluations=[_evaluated(each) for each in findings] or None,
         )
@@ -247,6 +257,12 @@ class _Writer:
         return hd.sr.TrackingIdentifier(
             uid=derived_uid(self._provenance.job_id, f"sr/{of_series}/{name}"), identifier=words
         )
+
+
+def _sites(site: Site | None) -> list[hd.sr.FindingSite] | None:
+    if site is None:
+        return None
+    return [hd.sr.FindingSite(coded(site.part), laterality=coded(site.laterality) if site.laterality else None)]
 
 
 def _measured(measurement: Measurement) -> hd.sr.Measurement:

@@ -138,6 +138,12 @@ def _description(number: int, segment: Segment, provenance: Provenance) -> hd.se
     if segment.laterality is not None:
         modifier = hd.sr.CodedConcept.from_code(coded(segment.laterality))
         description.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [modifier]
+    if segment.site is not None:
+        region = hd.sr.CodedConcept.from_code(coded(segment.site.part))
+        if segment.site.laterality is not None:
+            side = hd.sr.CodedConcept.from_code(coded(segment.site.laterality))
+            region.AnatomicRegionModifierSequence = [side]
+        description.AnatomicRegionSequence = [region]
     return description
 
 

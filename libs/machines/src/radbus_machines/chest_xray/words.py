@@ -21,6 +21,7 @@ from radbus_machines.types import (
     MachineOutput,
     Measurement,
     Segment,
+    Site,
     Value,
 )
 
@@ -35,6 +36,7 @@ _SEGMENTS = (
     Segment(LEFT_LUNG, "Left lung field", _STRUCTURE, _LUNG, (76, 168, 224), Code("7771000", "SCT", "Left")),
     Segment(HEART, "Heart between the lung fields", _STRUCTURE, _HEART, (240, 206, 90)),
 )
+_CHEST = Site(Code("816094009", "SCT", "Chest"))
 _WIDTH = Code("103355008", "SCT", "Width")
 _RATIO = Code("CTR", "99RADBUS", "Cardiothoracic ratio")
 _OPACITY = Code("LUNG-OPACITY", "99RADBUS", "Brightness of a lung relative to the heart")
@@ -105,10 +107,12 @@ def _measurements(judged: Judged) -> Iterator[Measurement]:
             yield Measurement("heart_width_mm", "Heart: width", mm, "mm", _WIDTH, _HEART_WORDS + where, HEART)
         if judged.chest_mm is not None:
             mm = round(judged.chest_mm, 1)
-            yield Measurement("thorax_width_mm", "Chest: inner width", mm, "mm", _WIDTH, _THORAX_WORDS + where)
+            yield Measurement(
+                "thorax_width_mm", "Chest: inner width", mm, "mm", _WIDTH, _THORAX_WORDS + where, site=_CHEST
+            )
     if judged.ratio is not None:
         ratio = round(judged.ratio, 3)
-        yield Measurement("cardiothoracic_ratio", "Cardiothoracic ratio", ratio, "1", _RATIO, _RATIO_WORDS)
+        yield Measurement("cardiothoracic_ratio", "Cardiothoracic ratio", ratio, "1", _RATIO, _RATIO_WORDS, site=_CHEST)
     if (found := judged.comparable) is not None:
         for name, title, value, segment in (
             ("right_lung_opacity", "Right lung: brightness", found.right, RIGHT_LUNG),
@@ -117,7 +121,8 @@ def _measurements(judged: Judged) -> Iterator[Measurement]:
             yield Measurement(name, title, round(value, 1), "%", _OPACITY, _OPACITY_WORDS, segment)
         asymmetry = round(abs(found.asymmetry), 1)
         title = "Lungs: difference in brightness"
-        yield Measurement("opacity_asymmetry", title, asymmetry, "%", _ASYMMETRY, _ASYMMETRY_WORDS)
+        site = Site(_LUNG, Code("51440002", "SCT", "Right and left"))
+        yield Measurement("opacity_asymmetry", title, asymmetry, "%", _ASYMMETRY, _ASYMMETRY_WORDS, site=site)
 
 
 def _findings(judged: Judged) -> Iterator[Finding]:

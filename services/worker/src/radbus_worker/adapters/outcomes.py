@@ -12,6 +12,7 @@ from radbus_contracts.facts import TaskFailedV1, TaskSucceededV1
 from radbus_contracts.identity import event_id
 from radbus_contracts.topology import TASK_FAILED, TASK_SUCCEEDED
 from radbus_machines.manifest import MachineManifest
+from radbus_machines.types import Measurement
 from radbus_runtime.events import Outgoing, Teller
 from radbus_runtime.outbox import OutboxRelay
 from radbus_storage.documents import Collection
@@ -120,6 +121,11 @@ class Outcomes:
         )
 
 
+def _recorded(measurement: Measurement) -> dict[str, Any]:
+    """Leave out the site, which is in the SR: workers of the release before do not know it, and may make the report."""
+    return {name: value for name, value in asdict(measurement).items() if name != "site"}
+
+
 def _produced(result: Produced) -> dict[str, Any]:
     output = result.output
     return {
@@ -129,7 +135,7 @@ def _produced(result: Produced) -> dict[str, Any]:
         "impression": output.impression,
         "usable": output.usable,
         "values": dict(output.values),
-        "measurements": [asdict(measurement) for measurement in output.measurements],
+        "measurements": [_recorded(measurement) for measurement in output.measurements],
         "findings": [asdict(finding) for finding in output.findings],
         "limits": list(output.limits),
         "remarks": list(result.remarks),

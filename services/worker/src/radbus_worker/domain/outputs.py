@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from math import isfinite
 
 from radbus_dicom.errors import OutputNotValid
-from radbus_machines.types import Code, Finding, KeyFrame, LabelMap, Line, MachineOutput, Measurement
+from radbus_machines.types import Code, Finding, KeyFrame, LabelMap, Line, MachineOutput, Measurement, Site
 
 MAX_EACH = 1_000
 MAX_LABEL_MAPS = 64
@@ -80,12 +80,23 @@ def _codes(output: MachineOutput) -> None:
 
 def _all_codes(output: MachineOutput) -> Iterable[object]:
     yield from (measurement.concept for measurement in output.measurements)
+    yield from (code for measurement in output.measurements for code in _codes_of(measurement.site))
     yield from (finding.code for finding in output.findings if finding.code is not None)
     for label_map in output.label_maps:
         for segment in label_map.segments:
             yield from (segment.category, segment.kind)
             if segment.laterality is not None:
                 yield segment.laterality
+            yield from _codes_of(segment.site)
+
+
+def _codes_of(site: Site | None) -> Iterable[object]:
+    if site is not None:
+        if not isinstance(site, Site):
+            raise OutputNotValid(f"expected a Site in the machine's answer, got {type(site).__name__}")
+        yield site.part
+        if site.laterality is not None:
+            yield site.laterality
 
 
 def _all_texts(output: MachineOutput) -> Iterable[object]:
