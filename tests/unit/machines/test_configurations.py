@@ -16,3 +16,12 @@ def test_no_model_has_a_timeout_in_its_queue(path):
 
     assert "default_timeout_microseconds" not in text
     assert "max_queue_size" not in text
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("triton_models/*/config.pbtxt")), ids=lambda path: path.parent.name)
+def test_a_model_looks_at_something_before_it_is_ready_and_batches_what_can_be_joined(path):
+    text = path.read_text()
+
+    assert "model_warmup" in text
+    assert ("dynamic_batching" in text) is ("max_batch_size: 0" not in text)
+    assert "dynamic_batching" in text or "No dynamic batching:" in text  # with the reason
