@@ -47,10 +47,13 @@ class _Line:
         return self.called >= (1 if self.pause_s else _AT_ONCE_OF_ONE) or now < self.paused_until
 
     def note(self, answer: Answer, now: float) -> None:
-        """Learn from an answer."""
+        """Learn from an answer; several calls that end in vain together are one reason to pause."""
         shortest, longest = _PAUSES_S
-        self.pause_s = min(max(shortest, 2 * self.pause_s), longest) if answer.is_away else 0.0
-        self.paused_until = now + self.pause_s if answer.is_away else 0.0
+        if not answer.is_away:
+            self.pause_s = self.paused_until = 0.0
+        elif now >= self.paused_until:
+            self.pause_s = min(max(shortest, 2 * self.pause_s), longest)
+            self.paused_until = now + self.pause_s
 
 
 class Courier:
