@@ -7,7 +7,6 @@ import random
 import time
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -23,37 +22,13 @@ from radbus_runtime.webhooks.subscriptions import Webhook, Webhooks
 
 from radbus_results.adapters import metrics
 from radbus_results.adapters.receivers import Answer, Receivers
-from radbus_results.domain.redelivery import again_after
+from radbus_results.domain.redelivery import Line, again_after
 
 log = structlog.get_logger(__name__)
 
 _LOOK_EVERY_S: Final = 1.0
 _MEASURE_EVERY_S: Final = 10.0
-_AT_ONCE_OF_ONE: Final = 4
-_PAUSES_S: Final = (5.0, 300.0)  # for which a receiver that is away is left alone: twice as long each time
 _NO_KEY: Final = "the results service has no RADBUS_WEBHOOK_KEY"
-
-
-@dataclass(slots=True)
-class _Line:
-    """How it stands with one receiver, as this replica has seen it."""
-
-    called: int = 0
-    pause_s: float = 0.0  # 0 while it answers
-    paused_until: float = 0.0
-
-    def is_busy(self, now: float) -> bool:
-        """Say whether nothing more is to be tried at it now; one that is away is tried by one call at a time."""
-        return self.called >= (1 if self.pause_s else _AT_ONCE_OF_ONE) or now < self.paused_until
-
-    def note(self, answer: Answer, now: float) -> None:
-        """Learn from an answer; several calls that end in vain together are one reason to pause."""
-        shortest, longest = _PAUSES_S
-        if not answer.is_away:
-            self.pause_s = self.paused_until = 0.0
-        elif now >= self.paused_until:
-            self.pause_s = min(max(shortest, 2 * self.pause_s), longest)
-            self.paused_until = now + self.pause_s
 
 
 class Courier:
@@ -74,7 +49,7 @@ class Courier:
         self._keys = keys
         self._places = asyncio.Semaphore(at_once)
         self._due = asyncio.Event()
-        self._lines: defaultdict[str, _Line] = defaultdict(_Line)
+        self._lines: defaultdict[str, Line] = defaultdict(Line)
 
     def wake(self) -> None:
         """Look at once: something is due, or may be tried now."""
@@ -120,21 +95,21 @@ class Courier:
             log.warning("webhook.not_noted", webhook_id=made.webhook_id, event_id=made.event_id, exc_info=error)
         finally:
             line.called -= 1
-            if line == _Line():
+            if line == Line():
                 del self._lines[made.webhook_id]
             self._places.release()
             self.wake()
 
-    async def _deliver(self, made: Try, line: _Line) -> None:
+    async def _deliver(self, made: Try, line: Line) -> None:
         ids = {"webhook_id": made.webhook_id, "event_id": made.event_id, "attempt": made.number}
         webhook = await self._webhooks.get(made.webhook_id)
         if webhook is None:
-            line.note(Answer(), time.monotonic())
+            line.note(time.monotonic(), is_away=False)
             await self._deliveries.not_delivered(made, REMOVED, again_s=None)
             log.info("webhook.removed", **ids)
             return
         answer = await self._tell(webhook, made)
-        line.note(answer, time.monotonic())
+        line.note(time.monotonic(), is_away=answer.is_away)
         if answer.fault is None:
             await self._deliveries.delivered(made)
             metrics.webhook_deliveries_ended.labels("delivered").inc()
