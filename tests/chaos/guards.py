@@ -123,7 +123,8 @@ GUARDS: Final = (
         "services/scheduler/src/radbus_scheduler/domain/limits.py",
         "if _passed(lease.until, limits.lease_stale_s, now):",
         "if False:",
-        STEPS.format("worker-claims"),
+        "tests/chaos/test_workers.py::"
+        "test_the_task_of_a_killed_worker_is_done_by_another_and_the_time_that_takes_is_told",
     ),
     Guard(
         "the fence of attempts: an older one's failure says nothing",

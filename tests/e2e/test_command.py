@@ -49,12 +49,19 @@ def test_jobs_are_listed_and_one_can_be_stopped(radbus_command, hospital, make_s
 
 
 def test_events_are_shown_as_they_pass(radbus_command, hospital, make_series):
-    series = make_series(body_part="KNEE", study_description="CT knee")
-    sending = threading.Timer(4, hospital.upload, [series.instances])
-    sending.start()
+    heard = threading.Event()
 
-    line = radbus_command("events", "tail", "--key", "series.completed.v1", "--count", "1", "--json")
-    sending.join()
+    def send() -> None:  # until the command listens and has heard one, whenever that is
+        while not heard.wait(2):
+            hospital.upload(make_series(body_part="KNEE", study_description="CT knee").instances)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    try:
+        line = radbus_command("events", "tail", "--key", "series.completed.v1", "--count", "1", "--json")
+    finally:
+        heard.set()
+        sending.join()
 
     assert json.loads(line)["type"] == "radbus.series.completed.v1"
 
