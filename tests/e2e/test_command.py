@@ -73,7 +73,7 @@ def test_a_token_is_made_that_works(radbus_command, hospital):
     assert (answer.status_code, answer.json()) == (200, [])
 
 
-def test_the_doctor_finds_a_whole_stack_well_and_a_worker_that_is_down_amiss(radbus_command, hospital):
+def test_the_doctor_finds_a_whole_stack_well_and_a_service_that_is_down_amiss(radbus_command, hospital):
     well = json.loads(radbus_command("doctor", "--json"))
     hospital.stack.stop("router")
     try:
@@ -82,10 +82,11 @@ def test_the_doctor_finds_a_whole_stack_well_and_a_worker_that_is_down_amiss(rad
         hospital.stack.start("router")
         hospital.stack.wait_until_ready("router")
 
-    assert {"front", "ingest", "router", "scheduler", "results", "worker-0", "worker-1"} <= {
-        each["name"] for each in well
-    }
-    assert [each["name"] for each in amiss if not each["well"]] == ["router"]
+    services = [
+        each for name in ("ingest", "router", "scheduler", "results") for each in hospital.stack.replicas_of(name)
+    ]
+    assert {"front", *services, "worker-0", "worker-1"} <= {each["name"] for each in well}
+    assert [each["name"] for each in amiss if not each["well"]] == [*hospital.stack.replicas_of("router")]
 
 
 def test_use_cases_are_checked_with_every_fault(radbus_command, tmp_path):
