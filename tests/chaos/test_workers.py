@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import signal
 import time
@@ -57,6 +58,13 @@ def holder(radbus, lease: Mapping[str, Any]) -> str:
     return program
 
 
+def given_up(radbus, job_id: str) -> list[str]:
+    """Tell why attempts at a job's tasks were given up, as the scheduler says in its log."""
+    programs = radbus.replicas_of("scheduler")
+    lines = [json.loads(line) for each in programs for line in radbus.logs(each, lines=10_000) if job_id in line]
+    return [line["why"] for line in lines if line["event"] == "attempt.given_up"]
+
+
 async def test_the_task_of_a_killed_worker_is_done_by_another_and_the_time_that_takes_is_told(
     radbus, hospital, make_sleepy, balanced, told, record_property
 ):
@@ -79,6 +87,8 @@ async def test_the_task_of_a_killed_worker_is_done_by_another_and_the_time_that_
     assert second["worker"] != lease["worker"]
     assert [job["tasks"][0]["attempt"] for job in books[records.JOBS].values()] == [2]
     assert len(books[records.INFERENCES]) == 1
+    # Long before the task's own time was over: its lease was not renewed.
+    assert given_up(radbus, lease["job_id"]) == ["its worker was lost"]
 
 
 async def test_the_late_outcome_of_a_worker_that_was_frozen_is_not_used(
