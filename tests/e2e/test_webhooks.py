@@ -58,8 +58,11 @@ def test_the_example_is_told_of_a_result_and_of_what_no_use_case_is_for(
         assert told.startswith("radbus.series.unrouted.v1")
         assert stray.uid in told
 
-    listed = json.loads(radbus_command("webhooks", "deliveries", "--webhook", added["id"], "--json"))
-    assert [each["state"] for each in listed] == ["delivered"] * 3
+    def noted() -> bool:  # once the receiver's answer has come
+        listed = json.loads(radbus_command("webhooks", "deliveries", "--webhook", added["id"], "--json"))
+        return [each["state"] for each in listed] == ["delivered"] * 3
+
+    eventually(noted, timeout_s=30, what="three events that were delivered")
     audited = radbus_command("audit", series.study, "--institution", hospital.institution)
     assert "webhook told inference.completed.v1" in audited
 
