@@ -34,18 +34,6 @@ class UserRecord(TypedDict):
     created_at: datetime
 
 
-class WebhookRecord(TypedDict):
-    """`webhooks`: whom an institution wants to be told by HTTP; its secret is nowhere (`radbus_runtime.webhooks`)."""
-
-    _id: str
-    institution: str
-    url: str
-    types: list[str]  # of events; empty is any
-    use_cases: list[str]  # empty is any
-    triage: str | None  # Routine | Critical; any, if none is given
-    created_at: datetime
-
-
 class MigrationRecord(TypedDict):
     """`migrations`: how far one migration is; `_id` is its name."""
 
