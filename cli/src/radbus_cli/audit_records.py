@@ -45,9 +45,10 @@ _INFERENCE = {
     **dict.fromkeys(("job_id", "use_case", "revision", "triage", "usable", "completed_at", "superseded_by"), 1),
     "erased_at": 1,
 }
-_DELIVERY = dict.fromkeys(
-    ("webhook_id", "event_id", "job_id", "series_instance_uids", "type", "state", "reason", "attempts"), 1
-) | {"asked_at": 1, "ended_at": 1}
+_DELIVERY = {
+    **dict.fromkeys(("webhook_id", "event_id", "type", "job_id", "series_instance_uids"), 1),
+    **dict.fromkeys(("state", "reason", "attempts", "asked_at", "ended_at"), 1),
+}
 _PURGE = dict.fromkeys(("kind", "what", "by_policy", "state", "asked_at", "finished_at"), 1)
 
 
@@ -210,10 +211,8 @@ def _is_of(delivery: Document, read: Records) -> bool:
 
 
 async def _read_told(documents: Documents, read: Records) -> None:
-    studies = {each["study_instance_uid"] for each in read.jobs} | (
-        {read.subject.study} if read.subject.study else set()
-    )
-    of_studies = {"institution": read.subject.institution, "study_instance_uid": {"$in": sorted(studies - {""})}}
+    studies = {read.subject.study, *(job["study_instance_uid"] for job in read.jobs)} - {None, ""}
+    of_studies = {"institution": read.subject.institution, "study_instance_uid": {"$in": list(studies)}}
     told = await documents[records.DELIVERIES].find(of_studies, limit=LIMIT, only=_DELIVERY)
     read.deliveries = [each for each in told if _is_of(each, read)]
 

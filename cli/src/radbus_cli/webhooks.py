@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final
 from uuid import uuid4
 
 import typer
@@ -20,11 +20,10 @@ from radbus_cli.filters import NotSureError, Yes, duration_of
 from radbus_cli.target import Target
 
 if TYPE_CHECKING:
+    from radbus_runtime.webhooks.deliveries import Deliveries
     from radbus_runtime.webhooks.signing import WebhookKeys
     from radbus_runtime.webhooks.subscriptions import Webhook
     from radbus_storage.documents import Document, Documents
-
-T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True, help="Webhooks: who is told by HTTP of results.")
 
@@ -145,7 +144,7 @@ def test(webhook_id: WebhookId) -> None:
 
     async def work(documents: Documents) -> Document:
         from radbus_contracts.envelope import Event, Payload
-        from radbus_runtime.webhooks.deliveries import TEST_TYPE, Deliveries, Telling
+        from radbus_runtime.webhooks.deliveries import TEST_TYPE, Telling
 
         webhook, event_id = await _known(documents, webhook_id), str(uuid4())
         event = Event[Payload](
@@ -157,9 +156,9 @@ def test(webhook_id: WebhookId) -> None:
             data=Payload(),
         )
         telling = Telling(event_id=event_id, type=event.type, body=event.model_dump_json(), traceparent=None)
-        deliveries = Deliveries(documents)
-        delivery_id = await deliveries.open(webhook, telling, give_up_s=0)
-        return await _ended(lambda: deliveries.get(delivery_id))
+        kept = _deliveries(documents)
+        delivery_id = await kept.open(webhook, telling, give_up_s=0)
+        return await _ended(lambda: kept.get(delivery_id))
 
     found = in_database(work)
     if found["state"] != "delivered":
@@ -231,7 +230,7 @@ def _where(webhook: str | None, newer_than: timedelta | None) -> Document:
     return where
 
 
-def _deliveries(documents: Documents) -> Any:
+def _deliveries(documents: Documents) -> Deliveries:
     from radbus_runtime.webhooks.deliveries import Deliveries
 
     return Deliveries(documents)

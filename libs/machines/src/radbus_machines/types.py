@@ -100,7 +100,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where something is: a part of the body, and its side (PS3.16 TID 4019, Finding Site)."""
+    """Where something is: a part of the body, and its side (Finding Site, PS3.16 TID 1411 and 1501)."""
 
     part: Code
     laterality: Code | None = None
