@@ -56,7 +56,7 @@ def test_a_facts_type_and_routing_key_are_spelled_alike(fact):
 
 
 def test_every_queue_of_ours_is_bound_to_a_fact_that_somebody_tells():
-    told = {fact.routing_key for fact in topology.FACTS}
+    told = {fact.binding for fact in topology.FACTS}
 
     assert {queue.routing_key for queue in topology.QUEUES} <= told
     assert len({queue.name for queue in topology.QUEUES}) == len(topology.QUEUES)
