@@ -129,6 +129,34 @@ def test_the_procedure_is_what_the_modality_does(made, modality, procedure):
     assert reported.ConceptCodeSequence[0].CodeMeaning == procedure
 
 
+def library_of(sr) -> tuple[list[str], list[str]]:
+    """What the images share, and their SOP Instance UIDs."""
+    names = [item.name.meaning for item in sr.ContentSequence]
+    assert names.index("Image Library") == names.index("Imaging Measurements") - 1
+    (group,) = sr.ContentSequence[names.index("Image Library")].ContentSequence
+    items = [*group.ContentSequence]
+    shared = [item.name.meaning for item in items if item.ValueType != "IMAGE"]
+    images = [item for item in items if item.ValueType == "IMAGE"]
+    assert items == [*items[: len(shared)], *images]
+    return shared, [item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in images]
+
+
+def test_the_images_that_it_is_about_are_in_its_library_in_the_order_of_the_volume(made):
+    sr, _ = made()
+
+    assert library_of(sr) == (["Modality", "Frame of Reference UID"], [f"1.2.3.4.1.{n}" for n in range(1, 5)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "shared"),
+    [({"FrameOfReferenceUID": None, "labelled": False}, ["Modality"]), ({"Modality": "HOUSE"}, [])],
+)
+def test_what_the_images_do_not_say_the_library_leaves_out(made, changes, shared):
+    sr, _ = made(**changes)
+
+    assert library_of(sr)[0] == shared
+
+
 def test_what_belongs_to_no_segment_is_said_of_the_images_each_under_its_title_and_apart_from_the_findings(made):
     sr, _ = made()
 

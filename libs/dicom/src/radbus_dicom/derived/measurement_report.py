@@ -15,6 +15,7 @@ from radbus_machines.types import Code, Finding, Frame, LabelMap, MachineOutput,
 
 from radbus_dicom.derived.coding import OWN_SCHEME, algorithm_parameters, coded, one_line, unit
 from radbus_dicom.derived.comparison import Comparison
+from radbus_dicom.derived.image_library import make_image_library
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
 from radbus_dicom.derived.sources import sources_for_highdicom
 from radbus_dicom.derived.stamping import stamp
@@ -96,6 +97,7 @@ def make_measurement_report(
         title=codes.DCM.ImagingMeasurementReport,
     )
     root = report[0]
+    root.ContentSequence.insert(len(root.ContentSequence) - 1, make_image_library(evidence))  # before the measurements
     root.ContentSequence.extend(_sentences(output, comparison))
     sr = hd.sr.Comprehensive3DSR(
         evidence=[*evidence, *(each.segmentation for each in segmentations)],
