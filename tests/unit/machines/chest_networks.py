@@ -18,6 +18,7 @@ class NetworkThatSees:
 
     view: tuple[float, float, float] = (0.98, 0.01, 0.01)
     without: frozenset[int] = frozenset()
+    heart: tuple[float, float, float, float] = HEART
     first_column: int = 20  # of the drawn chest that the picture shows
     asked: int = 0
 
@@ -40,7 +41,8 @@ class NetworkThatSees:
         lit = np.flatnonzero(picture.any(axis=0))
         scale = 256 / ROWS
         start = int(lit[0])
-        sides = [ellipse(*RIGHT) & ~ellipse(*HEART), ellipse(*LEFT) & ~ellipse(*HEART), ellipse(*HEART)]
+        heart = ellipse(*self.heart)
+        sides = [ellipse(*RIGHT) & ~heart, ellipse(*LEFT) & ~heart, heart]
         seen = []
         for mask in sides:
             rows = (np.arange(256) / scale).astype(int).clip(0, ROWS - 1)

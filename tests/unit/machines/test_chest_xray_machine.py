@@ -9,7 +9,7 @@ import pytest
 from radbus_machines.chest_xray.machine import ChestXray
 from radbus_machines.manifest import load_manifests
 from radbus_machines.types import Distances, MachineOutput, Volume
-from radbus_testing.drawn_chest import HEART_MM, THORAX_MM, drawn_chest
+from radbus_testing.drawn_chest import HEART, HEART_MM, SPACING_MM, THORAX_MM, drawn_chest
 
 from tests.unit.machines.chest_networks import NetworkThatSees, radiograph
 
@@ -122,17 +122,35 @@ async def test_a_volume_of_slices_is_not_usable():
     assert not (await judged(slices)).usable
 
 
+def with_a_heart_of(share_of_chest: float) -> NetworkThatSees:
+    row, column, height, _ = HEART
+    return NetworkThatSees(heart=(row, column, height, share_of_chest * THORAX_MM / SPACING_MM / 2))
+
+
 @pytest.mark.parametrize(
     ("position", "enlarged", "words"),
     [("PA", True, "above 0.5 on a PA view"), ("AP", None, "AP view"), ("", None, "PA or AP is not said")],
 )
 async def test_only_a_pa_view_shows_that_a_heart_is_too_wide(position, enlarged, words):
-    output = await judged(radiograph(drawn_chest(), ViewPosition=position))
+    output = await judged(radiograph(drawn_chest(), ViewPosition=position), with_a_heart_of(0.62))
 
-    assert output.values["cardiothoracic_ratio"] > 0.5
+    assert output.values["cardiothoracic_ratio"] == pytest.approx(0.62, abs=0.01)
     assert present(output)["enlarged_heart"] is enlarged
     assert words in next(each.text for each in output.findings if each.name == "enlarged_heart")
     assert output.values["view"] == (position or "frontal")
+
+
+@pytest.mark.parametrize("position", ["PA", "AP", ""])
+@pytest.mark.parametrize(
+    ("ratio", "enlarged", "words"),
+    [(0.40, False, "not enlarged"), (0.47, None, "too close to 0.5"), (0.53, None, "too close to 0.5")],
+)
+async def test_a_ratio_that_is_off_by_less_than_it_may_be_decides_nothing(position, ratio, enlarged, words):
+    output = await judged(radiograph(drawn_chest(), ViewPosition=position), with_a_heart_of(ratio))
+
+    assert output.values["cardiothoracic_ratio"] == pytest.approx(ratio, abs=0.01)
+    assert present(output)["enlarged_heart"] is enlarged
+    assert words in output.impression
 
 
 async def test_the_view_is_read_from_its_code_where_there_is_no_word_for_it():

@@ -27,6 +27,7 @@ from radbus_machines.types import (
 
 RIGHT_LUNG, LEFT_LUNG, HEART = 1, 2, 3
 ENLARGED_RATIO = 0.5
+RATIO_MAY_BE_OFF = 0.05  # by what it differed from a reader's: docs/models.md
 UNLIKE_POINTS = 20.0
 
 _STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")
@@ -141,12 +142,19 @@ def _enlarged(judged: Judged) -> Finding:
     if ratio is None:
         return Finding(name, None, "The heart's size was not judged: heart or chest are not seen whole.", _ENLARGED)
     said = f"The cardiothoracic ratio is {ratio:.2f}"
-    if ratio <= ENLARGED_RATIO:
+    if _is_too_close(ratio):
+        why = f"closer to {ENLARGED_RATIO} than it is exact ({RATIO_MAY_BE_OFF})"
+        return Finding(name, None, f"{said}, {why}: whether the heart is enlarged was not judged.", _ENLARGED)
+    if ratio < ENLARGED_RATIO:
         return Finding(name, present=False, text=f"{said}, not above {ENLARGED_RATIO}.", code=_ENLARGED)
     if judged.view.name == "PA":
         return Finding(name, present=True, text=f"{said}, above {ENLARGED_RATIO} on a PA view.", code=_ENLARGED)
     why = "on an AP view, which shows the heart too wide" if judged.view.name == "AP" else "and PA or AP is not said"
     return Finding(name, None, f"{said}, {why}: whether the heart is enlarged was not judged.", _ENLARGED)
+
+
+def _is_too_close(ratio: float) -> bool:
+    return abs(ratio - ENLARGED_RATIO) <= RATIO_MAY_BE_OFF
 
 
 def _unlike(judged: Judged) -> Finding:
@@ -183,7 +191,9 @@ def _impression(judged: Judged) -> str:
 
 def _ratio_words(judged: Judged) -> str:
     ratio = judged.ratio or 0.0
-    if ratio <= ENLARGED_RATIO:
+    if _is_too_close(ratio):
+        return f"Cardiothoracic ratio {ratio:.2f}, too close to {ENLARGED_RATIO} to tell."
+    if ratio < ENLARGED_RATIO:
         return f"Cardiothoracic ratio {ratio:.2f}, not enlarged."
     if judged.view.name == "PA":
         return f"Cardiothoracic ratio {ratio:.2f}, above {ENLARGED_RATIO}."
