@@ -30,6 +30,10 @@ from radbus_machines.types import (
 
 BRAIN, LESION = 1, 2
 SHIFT_MM = 5.0
+NOT_LOOKED_FOR = (
+    "Not looked for: thin blood (in sulci and fissures, along the vault), parts below 0.5 mL, blood that is days old, "
+    "infarcts, fractures."
+)
 
 _UNUSABLE = frozenset({"not_a_head", "too_few_slices"})
 _NO_DENSITY = frozenset({"contrast", "metal", "noise_or_sharp_kernel"})
@@ -177,7 +181,7 @@ def _output(volume: Volume, labels: NDArray[np.uint8], result: _Result, axes: Pa
         measurements=measurements,
         findings=(_blood(result), _shifted(result)),
         key_frames=_key_frames(labels, result, axes),
-        limits=tuple(result.remarks.values()),
+        limits=(*result.remarks.values(), NOT_LOOKED_FOR),
     )
 
 

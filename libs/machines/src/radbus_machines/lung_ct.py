@@ -30,6 +30,10 @@ from radbus_machines.types import (
 RIGHT_LUNG, LEFT_LUNG, AIRWAYS = 1, 2, 3
 LOW_ATTENUATION_HU = -950
 EMPHYSEMA_PERCENT = 5.0
+NOT_LOOKED_FOR = (
+    "Not looked for: nodules, fluid in the pleural space. Of masses on the chest wall or the mediastinum a part may be "
+    "missing from the lung without a remark."
+)
 
 _POINTED_AT = 2  # the weight of a key frame that something is said of
 _UNUSABLE = frozenset({"not_a_chest", "too_few_slices"})
@@ -186,6 +190,7 @@ def _measure(
     limits = list(remarks.values())
     if not with_index:
         limits.append("The emphysema index is not given: it would not be comparable with its reference.")
+    limits.append(NOT_LOOKED_FOR)
     return MachineOutput(
         summary=_summary(values, remarks),
         values=values,

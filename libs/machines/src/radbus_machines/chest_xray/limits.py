@@ -8,6 +8,10 @@ from radbus_machines.chest_xray.heart_and_lungs import heart_offset, middle_offs
 from radbus_machines.chest_xray.judged import Judged
 from radbus_machines.types import Distances
 
+NOT_LOOKED_FOR = (
+    "Not looked for: small opacities, pneumothorax, fluid, fractures, and what the heart and the diaphragm hide."
+)
+
 _TURNED = 0.06  # of the chest's width
 _HEART_OTHER_SIDE = -0.04
 _LEAST_CONTRAST = 0.15
@@ -23,7 +27,7 @@ _CUT = {
 
 def limits_of(judged: Judged) -> tuple[str, ...]:
     """Say what could not be judged, and what to hold against the figures."""
-    return (*_of_the_view(judged), *_of_the_sides(judged), *_of_the_image(judged))
+    return (*_of_the_view(judged), *_of_the_sides(judged), *_of_the_image(judged), NOT_LOOKED_FOR)
 
 
 def _of_the_view(judged: Judged) -> Iterator[str]:
