@@ -11,6 +11,8 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,19 @@ import httpx2
 import pytest
 from aio_pika.exceptions import ChannelNotFoundEntity
 from radbus_cli.audit import object_settings
+from radbus_cli.backup.listings import write_part
+from radbus_cli.backup.manifest import (
+    Kept,
+    Manifest,
+    ObjectLine,
+    backup_ids,
+    blob_name,
+    manifest_name,
+    read_manifest,
+)
+from radbus_cli.backup.pruning import prune
+from radbus_cli.backup.vault import Vault, vault_of
+from radbus_cli.backup.verifying import verify
 from radbus_cli.dead_queues import queue_names
 from radbus_cli.tokens import create_in
 from radbus_contracts.topology import RETRY_STEPS_S, retry_exchange
@@ -31,6 +46,7 @@ from radbus_testing.waiting import eventually
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 INSTITUTION = f"north-{uuid.uuid4().hex[:8]}"
+AT = datetime(2026, 11, 1, tzinfo=UTC)
 READY_S = 90
 RESULT_S = 120
 UNDER_WAY = (202, 404)
@@ -194,6 +210,58 @@ def test_a_restored_system_gives_the_same_answers_ends_what_was_under_way_and_ta
     assert made["objects"] == len(objects)
     assert made["copied_objects"] < made["objects"]  # what the first backup had was not copied again
     assert restored["told_again"] > 0
+
+
+async def test_a_bucket_of_backups_is_listed_whole_and_each_object_of_one_that_stays_stays(
+    stack, institution, tmp_path
+):
+    vault = vault_of(f"s3://{institution}-backups/nightly", stack.environment())
+    nights = ("2026-1", "2026-2", "2026-3")
+    for night in nights:
+        # More than the store lists at a time, and one object of each night's own.
+        lines = [await stored(vault, name, tmp_path) for name in ("of all", f"of {night}")]
+        parts = [await write_part(vault, night, number, lines, tmp_path) for number in range(2)]
+        (tmp_path / "empty").touch()
+        async with asyncio.TaskGroup() as group:
+            for number in range(400):
+                group.create_task(vault.put(f"backups/{night}/documents/{number:08}", tmp_path / "empty"))
+        await vault.put(manifest_name(night), written(night, parts, tmp_path))
+
+    listed, folders = await vault.names("backups/"), await vault.folders("backups/")
+    removed = await prune(vault, keep=2)
+
+    assert len(listed) == 3 * (400 + 3)
+    assert folders == list(nights)
+    assert (removed.backups, removed.objects) == (("2026-1",), 1)
+    assert await backup_ids(vault) == ["2026-2", "2026-3"]
+    for night in nights[1:]:
+        assert (await verify(vault, await read_manifest(vault, night))).faults == ()
+    vault.close()
+
+
+async def stored(vault: Vault, name: str, folder: Path) -> ObjectLine:
+    data = name.encode()
+    (folder / "object").write_bytes(data)
+    await vault.put(blob_name(sha256(data).hexdigest()), folder / "object")
+    return ObjectLine(
+        key=name, size_bytes=len(data), modified_at=AT, sha256=sha256(data).hexdigest(), content_type="text/plain"
+    )
+
+
+def written(night: str, parts: list[Kept], folder: Path) -> Path:
+    manifest = Manifest(
+        id=night,
+        started_at=AT,
+        finished_at=AT,
+        documents={},
+        listings=tuple(parts),
+        object_count=sum(part.count for part in parts),
+        object_bytes=0,
+        copied_objects=0,
+        copied_bytes=0,
+    )
+    (folder / "manifest").write_text(manifest.model_dump_json())
+    return folder / "manifest"
 
 
 def test_a_restore_is_refused_while_services_run(systems, tmp_path):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bson import encode
-from radbus_cli.backup.listings import Known, write_part
-from radbus_cli.backup.manifest import BackupError, Kept, Manifest, ObjectLine, blob_name, digest, read_manifest
+from radbus_cli.backup.dumping import write_records
+from radbus_cli.backup.listings import Known, merged, write_part
+from radbus_cli.backup.manifest import FORMAT, BackupError, Manifest, ObjectLine, blob_name, digest, read_manifest
 from radbus_cli.backup.pruning import prune
 from radbus_cli.backup.vault import Folder, NotAVaultError, vault_of
 from radbus_cli.backup.verifying import verify
@@ -39,26 +43,43 @@ def line_of(key: str, data: bytes) -> ObjectLine:
     )
 
 
+class Watched(Folder):
+    """A folder that remembers what was read from it."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.read: list[str] = []
+
+    async def get(self, name: str, file: Path) -> None:
+        self.read.append(name)
+        await super().get(name, file)
+
+
+async def given(found: list[Any]) -> AsyncIterator[Any]:
+    for each in found:
+        yield each
+
+
 async def keep(vault: Folder, backup_id: str, objects: dict[str, bytes], scratch: Path, *, whole: bool = True) -> None:
-    """Write a backup with one record and these objects, or one that was killed before its manifest."""
+    """Write a backup with one record and these objects, two a part, or one that was killed before its manifest."""
     file = scratch / "file"
     for data in objects.values():
         file.write_bytes(data)
         await vault.put(blob_name(sha256(data).hexdigest()), file)
     lines = [line_of(key, data) for key, data in sorted(objects.items())]
-    part = await write_part(vault, backup_id, 0, lines, scratch)
-    with gzip.open(file, "wb") as out:
-        out.write(encode({"_id": "north/1.2.3", "at": AT}))
-    name = f"backups/{backup_id}/documents/series.bson.gz"
-    await vault.put(name, file)
-    documents = {"series": Kept(file=name, count=1, size_bytes=file.stat().st_size, sha256=digest(file))}
+    parts = [
+        await write_part(vault, backup_id, start // 2, lines[start : start + 2], scratch)
+        for start in range(0, len(lines), 2)
+    ]
+    raw = given([encode({"_id": "north/1.2.3", "at": AT})])
+    documents = {"series": await write_records(vault, f"backups/{backup_id}/documents/series/", raw, scratch)}
     if whole:
         manifest = Manifest(
             id=backup_id,
             started_at=AT,
             finished_at=AT,
             documents=documents,
-            listings=(part,),
+            listings=tuple(parts),
             object_count=len(lines),
             object_bytes=sum(line.size_bytes for line in lines),
             copied_objects=len(lines),
@@ -102,7 +123,7 @@ async def test_a_whole_backup_is_found_whole(vault, scratch):
 @pytest.mark.parametrize("hurt", ["cut", "changed", "missing"])
 async def test_each_file_that_is_not_what_it_was_is_named(vault, scratch, tmp_path, hurt):
     await keep(vault, "1", {"a": b"abc"}, scratch)
-    names = ["backups/1/documents/series.bson.gz", blob_name(sha256(b"abc").hexdigest())]
+    names = ["backups/1/documents/series/00000000.bson.gz", blob_name(sha256(b"abc").hexdigest())]
     for name in names:
         path = tmp_path / "vault" / name
         data = path.read_bytes()
@@ -130,6 +151,99 @@ async def test_pruning_removes_what_no_other_backup_has_and_nothing_else(vault, 
     assert (await verify(vault, await read_manifest(vault))).faults == ()
     assert await vault.size_bytes(blob_name(sha256(b"only here").hexdigest())) is None
     assert await vault.size_bytes(blob_name(sha256(b"just being copied").hexdigest())) is not None
+
+
+async def test_each_object_of_a_backup_that_stays_stays_and_each_list_is_read_once(tmp_path, scratch):
+    vault = Watched(tmp_path / "vault")
+    objects = {f"{n:03}": str(n).encode() for n in range(40)}
+    for night in range(6):
+        # Each night one object goes, one is new and one has changed.
+        objects.pop(f"{night:03}")
+        objects[f"{night + 100}"] = f"new {night}".encode()
+        objects[f"{night + 20:03}"] = f"changed {night}".encode()
+        await keep(vault, f"2026-{night}", objects, scratch)
+    before = await vault.names("objects/")
+
+    removed = await prune(vault, keep=2)
+
+    lists = [name for name in vault.read if "/objects/" in name]
+    assert sorted(lists) == sorted(
+        await vault.names("backups/2026-4/objects/") + await vault.names("backups/2026-5/objects/")
+    )
+    for kept in ("2026-4", "2026-5"):
+        found = await verify(vault, await read_manifest(vault, kept))
+        assert (found.objects, found.faults) == (40, ())
+    assert removed.objects == len(before) - 42 == 8  # what was gone or had changed before the older of the two
+    assert len(await vault.names("objects/")) == 42
+
+
+@pytest.mark.parametrize("hurt", ["cut", "missing"])
+async def test_no_object_goes_while_a_list_of_a_backup_that_stays_cannot_be_read(vault, scratch, tmp_path, hurt):
+    await keep(vault, "1", {"a": b"a", "b": b"b", "c": b"c"}, scratch)
+    await keep(vault, "2", {"d": b"d"}, scratch)
+    path = tmp_path / "vault" / "backups/1/objects/00000001.jsonl.gz"
+    if hurt == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-4])
+
+    with pytest.raises((ObjectMissingError, BackupError)):
+        await prune(vault, keep=2)
+
+    assert len(await vault.names("objects/")) == 4
+
+
+async def test_where_no_backup_is_whole_pruning_removes_nothing(vault, scratch):
+    await keep(vault, "1", {"a": b"a"}, scratch, whole=False)
+    (scratch / "file").write_bytes(b"of a page that is not listed yet")
+    await vault.put(blob_name(sha256(b"of a page that is not listed yet").hexdigest()), scratch / "file")
+
+    removed = await prune(vault, keep=1)
+
+    assert (removed.backups, removed.objects) == ((), 0)
+
+
+async def test_several_lists_are_read_as_one_in_the_order_of_their_keys():
+    old, new = [line_of(key, b"1") for key in "acd"], [line_of("a", b"1"), line_of("b", b"1"), line_of("c", b"2")]
+
+    found = [line async for line in merged([given(old), given([]), given(new)])]
+
+    assert [line.key for line in found] == ["a", "b", "c", "c", "d"]
+    assert {line.sha256 for line in found if line.key == "c"} == {old[1].sha256, new[2].sha256}
+
+
+async def test_a_collection_is_kept_in_parts_that_hold_each_record_once(vault, scratch, tmp_path):
+    raw = [encode({"_id": n, "data": "x" * 100}) for n in range(10)]
+
+    parts = await write_records(vault, "backups/1/documents/series/", given(raw), scratch, part_bytes=3 * len(raw[0]))
+    none = await write_records(vault, "backups/1/documents/studies/", given([]), scratch)
+
+    assert [part.count for part in parts] == [3, 3, 3, 1]
+    assert none == ()
+    read = b"".join(gzip.decompress((tmp_path / "vault" / part.file).read_bytes()) for part in parts)
+    assert list(read_bson(io.BytesIO(read))) == raw
+    assert [part.sha256 for part in parts] == [digest(tmp_path / "vault" / part.file) for part in parts]
+
+
+async def test_a_backup_of_the_format_before_with_one_file_a_collection_is_read(vault, scratch, tmp_path):
+    await keep(vault, "1", {"a": b"a"}, scratch)
+    manifest = tmp_path / "vault" / "backups/1/manifest.json"
+    written = json.loads(manifest.read_text())
+    written |= {"format": 1, "documents": {"series": written["documents"]["series"][0]}}
+    manifest.write_text(json.dumps(written))
+
+    found = await verify(vault, await read_manifest(vault))
+
+    assert (found.documents, found.objects, found.faults) == (1, 1, ())
+
+
+async def test_a_backup_of_a_later_format_is_refused(vault, scratch, tmp_path):
+    await keep(vault, "1", {"a": b"a"}, scratch)
+    manifest = tmp_path / "vault" / "backups/1/manifest.json"
+    manifest.write_text(manifest.read_text().replace(f'"format":{FORMAT}', f'"format":{FORMAT + 1}'))
+
+    with pytest.raises(BackupError, match="this release reads up to"):
+        await read_manifest(vault)
 
 
 async def test_a_file_that_is_not_there_is_said_to_be_missing(vault, scratch):

@@ -178,7 +178,7 @@ def _told(manifest: Manifest) -> dict[str, Any]:
         "id": manifest.id,
         "started_at": manifest.started_at.isoformat(),
         "finished_at": manifest.finished_at.isoformat(),
-        "documents": {name: kept.count for name, kept in manifest.documents.items()},
+        "documents": manifest.counts(),
         "objects": manifest.object_count,
         "object_bytes": manifest.object_bytes,
         "copied_objects": manifest.copied_objects,
@@ -190,7 +190,7 @@ def _show(manifest: Manifest, *, as_json: bool) -> None:
     if as_json:
         print_json(_told(manifest))
         return
-    count = sum(kept.count for kept in manifest.documents.values())
+    count = sum(manifest.counts().values())
     console.print(
         f"backup {manifest.id}: {count} records, {manifest.object_count} objects of "
         f"{manifest.object_bytes / 1e6:.1f} MB, {manifest.copied_objects} of them copied anew",

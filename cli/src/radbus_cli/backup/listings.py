@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import AsyncIterator, Sequence
+from heapq import heapify, heappop, heapreplace
 from pathlib import Path
 
-from radbus_cli.backup.manifest import Kept, ObjectLine, backup_ids, digest
+from radbus_cli.backup.manifest import BackupError, Kept, ObjectLine, backup_ids, digest
 from radbus_cli.backup.vault import Vault
 
 
@@ -25,11 +27,19 @@ async def write_part(vault: Vault, backup_id: str, number: int, lines: Sequence[
 
 
 async def read_part(vault: Vault, name: str, scratch: Path) -> list[ObjectLine]:
-    """Read one part of a list."""
+    """Read one part of a list.
+
+    Raises:
+        ObjectMissingError: It is not there.
+        BackupError: It is not what it was.
+    """
     file = scratch / "read.jsonl.gz"
     await vault.get(name, file)
-    with gzip.open(file, "rt") as stream:
-        return [ObjectLine.model_validate_json(line) for line in stream]
+    try:
+        with gzip.open(file, "rt") as stream:
+            return [ObjectLine.model_validate_json(line) for line in stream]
+    except (EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
+        raise BackupError(f"{name} is not what it was when it was written") from error
 
 
 async def lines_of(vault: Vault, parts: Sequence[str], scratch: Path) -> AsyncIterator[ObjectLine]:
@@ -37,6 +47,27 @@ async def lines_of(vault: Vault, parts: Sequence[str], scratch: Path) -> AsyncIt
     for name in parts:
         for line in await read_part(vault, name, scratch):
             yield line
+
+
+async def merged(lists: Sequence[AsyncIterator[ObjectLine]]) -> AsyncIterator[ObjectLine]:
+    """Read several lists at once, in the order of the keys; what all of them say of a key is given once."""
+    heads = [
+        (line.key.encode(), line.sha256, number, line)
+        for number, each in enumerate(lists)
+        if (line := await anext(each, None)) is not None
+    ]
+    heapify(heads)
+    given: tuple[bytes, str] | None = None
+    while heads:
+        key, sha256, number, line = heads[0]
+        if (key, sha256) != given:
+            given = (key, sha256)
+            yield line
+        following = await anext(lists[number], None)
+        if following is None:
+            heappop(heads)
+        else:
+            heapreplace(heads, (following.key.encode(), following.sha256, number, following))
 
 
 class Known:

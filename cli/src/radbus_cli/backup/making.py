@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from radbus_storage.documents import Documents
 from radbus_storage.errors import ObjectMissingError
 from radbus_storage.objects import ObjectEntry, ObjectStore
 
+from radbus_cli.backup.dumping import write_records
 from radbus_cli.backup.listings import Known, write_part
 from radbus_cli.backup.manifest import (
     COLLECTIONS,
@@ -25,14 +25,14 @@ from radbus_cli.backup.manifest import (
     backup_ids,
     blob_name,
     digest,
+    manifest_name,
     new_id,
 )
-from radbus_cli.backup.vault import Vault
+from radbus_cli.backup.vault import AT_A_TIME, Vault
 
 log = structlog.get_logger(__name__)
 
 _PAGE: Final = 500
-_AT_A_TIME: Final = 4
 
 
 @dataclass(slots=True)
@@ -74,26 +74,21 @@ class BackupMaker:
             )
             file = scratch / "manifest.json"
             file.write_text(manifest.model_dump_json(indent=2))
-            await self._vault.put(f"backups/{self._id}/manifest.json", file)
+            await self._vault.put(manifest_name(self._id), file)
         await self._drop_unfinished()
         return manifest
 
-    async def _copy_documents(self, name: str, scratch: Path) -> Kept:
-        file, count = scratch / "documents.bson.gz", 0
-        with gzip.open(file, "wb", compresslevel=5) as out:
-            async for raw in dump(self._documents, name):
-                out.write(raw)
-                count += 1
-        target = f"backups/{self._id}/documents/{name}.bson.gz"
-        await self._vault.put(target, file)
-        log.info("backup.collection_copied", collection=name, count=count)
-        return Kept(file=target, count=count, size_bytes=file.stat().st_size, sha256=digest(file))
+    async def _copy_documents(self, name: str, scratch: Path) -> tuple[Kept, ...]:
+        folder = f"backups/{self._id}/documents/{name}/"
+        parts = await write_records(self._vault, folder, dump(self._documents, name), scratch)
+        log.info("backup.collection_copied", collection=name, count=sum(part.count for part in parts))
+        return parts
 
     async def _copy_objects(self, scratch: Path) -> list[Kept]:
         known, parts = await Known.of(self._vault, scratch), list[Kept]()
         async for page in self._objects.walk("", page=_PAGE):
             earlier = [await known.find(entry.key) for entry in page]
-            free = asyncio.Semaphore(_AT_A_TIME)
+            free = asyncio.Semaphore(AT_A_TIME)
 
             async def one(entry: ObjectEntry, lines: list[ObjectLine], free: asyncio.Semaphore = free) -> ObjectLine:
                 async with free:

@@ -6,15 +6,16 @@ import tempfile
 from datetime import UTC, datetime
 from hashlib import file_digest
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 from radbus_contracts.errors import PermanentError
 from radbus_storage import records
 
 from radbus_cli.backup.vault import Vault
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+_READ: Final = frozenset({1, FORMAT})  # 1 had the records of a collection in one file
 # What a record of one stands on comes before it: a fact's effect is never in a backup without the fact's cause.
 COLLECTIONS: Final = (
     records.TOKENS,
@@ -76,12 +77,21 @@ class Manifest(BaseModel):
     id: str
     started_at: datetime
     finished_at: datetime
-    documents: dict[str, Kept]
+    documents: dict[str, tuple[Kept, ...]]
     listings: tuple[Kept, ...]
     object_count: int
     object_bytes: int
     copied_objects: int
     copied_bytes: int
+
+    @field_validator("documents", mode="before")
+    @classmethod
+    def _in_parts(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {name: [parts] if isinstance(parts, dict) else parts for name, parts in given.items()}
+
+    def counts(self) -> dict[str, int]:
+        """Count the records of each collection."""
+        return {name: sum(part.count for part in parts) for name, parts in self.documents.items()}
 
 
 def new_id() -> str:
@@ -100,11 +110,17 @@ def digest(file: Path) -> str:
         return file_digest(stream, "sha256").hexdigest()
 
 
+def manifest_name(backup_id: str) -> str:
+    """Name the file that says that a backup is whole."""
+    return f"backups/{backup_id}/manifest.json"
+
+
 async def backup_ids(vault: Vault, *, whole: bool = True) -> list[str]:
     """List the backups there, oldest first; also those that were not finished, when asked."""
-    names = await vault.names("backups/")
-    found = {name.split("/")[1] for name in names if not whole or name.endswith("/manifest.json")}
-    return sorted(found)
+    found = await vault.folders("backups/")
+    if not whole:
+        return found
+    return [each for each in found if await vault.size_bytes(manifest_name(each)) is not None]
 
 
 async def read_manifest(vault: Vault, backup_id: str | None = None) -> Manifest:
@@ -121,8 +137,8 @@ async def read_manifest(vault: Vault, backup_id: str | None = None) -> Manifest:
         raise BackupError(f"there is no whole backup {wanted} here; there are: {', '.join(known)}")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "manifest.json"
-        await vault.get(f"backups/{wanted}/manifest.json", file)
+        await vault.get(manifest_name(wanted), file)
         manifest = Manifest.model_validate_json(file.read_bytes())
-    if manifest.format != FORMAT:
-        raise BackupError(f"backup {wanted} is of format {manifest.format}; this release reads {FORMAT}")
+    if manifest.format not in _READ:
+        raise BackupError(f"backup {wanted} is of format {manifest.format}; this release reads up to {FORMAT}")
     return manifest

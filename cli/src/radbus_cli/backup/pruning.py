@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from radbus_cli.backup.listings import lines_of, listing_folder
-from radbus_cli.backup.manifest import backup_ids, blob_name
+from radbus_cli.backup.listings import lines_of, listing_folder, merged
+from radbus_cli.backup.manifest import backup_ids, blob_name, manifest_name, read_manifest
 from radbus_cli.backup.vault import Vault
 
 _FOLDERS: Final = tuple(f"{number:02x}" for number in range(256))
+_DIGEST_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,34 +27,50 @@ class Pruned:
 async def prune(vault: Vault, *, keep: int) -> Pruned:
     """Keep the newest backups, and the objects of those and of one that is just being made.
 
-    Objects go by the first two digits of their digests, so that a 256th of the names is in memory at a time.
+    Which objects those are is written to the disk, 32 bytes each, before the first object goes: a list that is missing
+    or cannot be read ends it. A 256th of them, by the first two digits of their digests, is in memory at a time.
     """
-    old = (await backup_ids(vault))[:-keep]
-    for backup_id in old:
+    whole = await backup_ids(vault)
+    if not whole:
+        return Pruned((), 0)
+    for backup_id in whole[:-keep]:
         # The manifest first: what is half removed is not whole.
-        names = await vault.names(f"backups/{backup_id}/")
-        for name in sorted(names, key=lambda each: not each.endswith("/manifest.json")):
+        await vault.delete(manifest_name(backup_id))
+        for name in await vault.names(f"backups/{backup_id}/"):
             await vault.delete(name)
-    kept = await backup_ids(vault, whole=False)
     removed = 0
-    for folder in _FOLDERS:
-        there = await vault.names(f"objects/{folder}/")
-        if not there:
-            continue
-        wanted = await _wanted(vault, kept, folder)
-        for name in there:
-            if name not in wanted:
-                await vault.delete(name)
-                removed += 1
-    return Pruned(tuple(old), removed)
+    with tempfile.TemporaryDirectory(prefix="radbus-backup-") as folder:
+        scratch = Path(folder)
+        await _write_wanted(vault, whole[-keep:], scratch)
+        for each in _FOLDERS:
+            wanted = _read_wanted(scratch / each)
+            for name in await vault.names(f"objects/{each}/"):
+                if name not in wanted:
+                    await vault.delete(name)
+                    removed += 1
+    return Pruned(tuple(whole[:-keep]), removed)
 
 
-async def _wanted(vault: Vault, kept: list[str], folder: str) -> set[str]:
-    found: set[str] = set()
-    with tempfile.TemporaryDirectory(prefix="radbus-backup-") as scratch:
-        for backup_id in kept:
-            parts = await vault.names(listing_folder(backup_id))
-            async for line in lines_of(vault, parts, Path(scratch)):
-                if line.sha256.startswith(folder):
-                    found.add(blob_name(line.sha256))
-    return found
+async def _write_wanted(vault: Vault, whole: list[str], scratch: Path) -> None:
+    """Write the digests of the objects that stay, in a file for each two digits that they begin with."""
+    lists = []
+    for backup_id in await backup_ids(vault, whole=False):
+        own = scratch / f"of-{backup_id}"
+        own.mkdir()
+        lists.append(lines_of(vault, await _parts(vault, backup_id, whole), own))
+    with ExitStack() as stack:
+        files = {each: stack.enter_context((scratch / each).open("wb")) for each in _FOLDERS}
+        async for line in merged(lists):
+            files[line.sha256[:2]].write(bytes.fromhex(line.sha256))
+
+
+async def _parts(vault: Vault, backup_id: str, whole: list[str]) -> list[str]:
+    if backup_id in whole:
+        # As its manifest has them: none can be missing unseen.
+        return [kept.file for kept in (await read_manifest(vault, backup_id)).listings]
+    return await vault.names(listing_folder(backup_id))
+
+
+def _read_wanted(file: Path) -> set[str]:
+    digests = file.read_bytes()
+    return {blob_name(digests[start : start + _DIGEST_BYTES].hex()) for start in range(0, len(digests), _DIGEST_BYTES)}

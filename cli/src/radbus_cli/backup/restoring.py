@@ -23,13 +23,12 @@ from radbus_storage.objects import ObjectStore
 from radbus_cli.backup.listings import read_part
 from radbus_cli.backup.manifest import COLLECTIONS, BackupError, Kept, Manifest, ObjectLine, blob_name, digest
 from radbus_cli.backup.retelling import tell_again
-from radbus_cli.backup.vault import Vault
+from radbus_cli.backup.vault import AT_A_TIME, Vault
 from radbus_cli.dead_queues import DeadQueues
 
 log = structlog.get_logger(__name__)
 
 _BATCH: Final = 200
-_AT_A_TIME: Final = 4
 # What a service that was started writes all the same, before anybody has sent anything.
 _MAY_BE_THERE: Final = frozenset({records.AUDIT, records.MIGRATIONS})
 
@@ -61,8 +60,9 @@ class Restorer:
             for kept in manifest.listings:
                 await self._objects_of(kept, scratch)
             for name in COLLECTIONS:
-                if name in manifest.documents:
-                    await self._documents_of(name, manifest.documents[name], scratch)
+                for kept in manifest.documents.get(name, ()):
+                    await self._documents_of(name, kept, scratch)
+                log.info("restore.collection_restored", collection=name, count=manifest.counts().get(name, 0))
         told = await tell_again(self._documents, since=manifest.started_at)
         done = [{"$set": {"state": "restored", "finished_at": NOW}}]
         await self._restores.update({"_id": manifest.id}, done)
@@ -83,7 +83,7 @@ class Restorer:
 
     async def _objects_of(self, kept: Kept, scratch: Path) -> None:
         await self._fetched(kept.file, kept.sha256, scratch / "checked")
-        free = asyncio.Semaphore(_AT_A_TIME)
+        free = asyncio.Semaphore(AT_A_TIME)
 
         async def one(line: ObjectLine) -> None:
             async with free:
@@ -108,7 +108,6 @@ class Restorer:
         with gzip.open(file, "rb") as stream:
             for batch in _batches(read_bson(stream)):
                 await load(self._documents, name, batch)
-        log.info("restore.collection_restored", collection=name, count=kept.count)
 
     async def _fetched(self, name: str, sha256: str, file: Path) -> None:
         try:

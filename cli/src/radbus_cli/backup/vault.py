@@ -17,7 +17,9 @@ from radbus_storage.objects import ObjectStore
 from radbus_storage.settings import ObjectSettings
 
 _S3: Final = "s3://"
-_KEYS_LIMIT: Final = 1_000_000
+_PAGE: Final = 1000
+AT_A_TIME: Final = 4
+"""Objects that are on their way at a time; each is on the disk meanwhile."""
 
 
 class NotAVaultError(PermanentError):
@@ -41,7 +43,10 @@ class Vault(Protocol):
         """Return the size of a file, None if there is none."""
 
     async def names(self, prefix: str) -> list[str]:
-        """List the files whose names begin so, in the order of their names."""
+        """List all files whose names begin so, however many, in the order of their names."""
+
+    async def folders(self, prefix: str) -> list[str]:
+        """List the names of the folders in a folder, without a look at the files in them."""
 
     async def delete(self, name: str) -> None:
         """Remove a file; none there is success."""
@@ -76,6 +81,10 @@ class Folder:
         """List the files below a folder."""
         return await asyncio.to_thread(self._names, prefix)
 
+    async def folders(self, prefix: str) -> list[str]:
+        """List the folders in a folder."""
+        return await asyncio.to_thread(self._folders, prefix)
+
     async def delete(self, name: str) -> None:
         """Remove a file."""
         (self._root / name).unlink(missing_ok=True)
@@ -100,6 +109,10 @@ class Folder:
         folder = self._root / prefix.rpartition("/")[0]
         found = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".part"))
         return sorted(name for path in found if (name := path.relative_to(self._root).as_posix()).startswith(prefix))
+
+    def _folders(self, prefix: str) -> list[str]:
+        folder = self._root / prefix
+        return sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
 
 
 class Bucket:
@@ -128,8 +141,14 @@ class Bucket:
     async def names(self, prefix: str) -> list[str]:
         """List the files whose names begin so."""
         await self._store.ensure_bucket()
-        keys = await self._store.keys(f"{self._prefix}{prefix}", limit=_KEYS_LIMIT)
-        return sorted(key.removeprefix(self._prefix) for key in keys)
+        pages = self._store.walk(f"{self._prefix}{prefix}", page=_PAGE)
+        return sorted([entry.key.removeprefix(self._prefix) async for page in pages for entry in page])
+
+    async def folders(self, prefix: str) -> list[str]:
+        """List the folders in a folder."""
+        await self._store.ensure_bucket()
+        found = await self._store.folders(f"{self._prefix}{prefix}")
+        return sorted(each.rstrip("/").rpartition("/")[2] for each in found)
 
     async def delete(self, name: str) -> None:
         """Remove a file."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import tempfile
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from radbus_storage.copying import NotBsonError, document_of, read_bson
@@ -31,8 +32,8 @@ async def verify(vault: Vault, manifest: Manifest, *, quick: bool = False) -> Ve
     documents = objects = 0
     with tempfile.TemporaryDirectory(prefix="radbus-backup-") as folder:
         scratch = Path(folder)
-        for name, kept in manifest.documents.items():
-            documents += await _documents(vault, name, kept, scratch, faults)
+        for kept in chain.from_iterable(manifest.documents.values()):
+            documents += await _documents(vault, kept, scratch, faults)
         for kept in manifest.listings:
             objects += await _objects(vault, kept, scratch, faults, quick=quick)
     if objects != manifest.object_count:
@@ -40,7 +41,7 @@ async def verify(vault: Vault, manifest: Manifest, *, quick: bool = False) -> Ve
     return Verified(manifest.id, documents, objects, tuple(faults))
 
 
-async def _documents(vault: Vault, name: str, kept: Kept, scratch: Path, faults: list[str]) -> int:
+async def _documents(vault: Vault, kept: Kept, scratch: Path, faults: list[str]) -> int:
     file = await _fetched(vault, kept.file, kept.sha256, scratch, faults)
     if file is None:
         return 0
@@ -53,7 +54,7 @@ async def _documents(vault: Vault, name: str, kept: Kept, scratch: Path, faults:
     except (NotBsonError, EOFError, gzip.BadGzipFile) as error:
         faults.append(f"{kept.file}: {error}")
     if count != kept.count:
-        faults.append(f"{name}: {count} documents, expected {kept.count}")
+        faults.append(f"{kept.file}: {count} documents, expected {kept.count}")
     return count
 
 

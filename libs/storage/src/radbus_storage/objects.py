@@ -150,6 +150,10 @@ class ObjectStore:
         while found := await self._call(lambda: [_entry(each) for each in islice(listing, page)]):
             yield found
 
+    async def folders(self, prefix: str) -> list[str]:
+        """List the prefixes that go on behind this one to the next slash; the objects below them are not read."""
+        return await self._call(lambda: self._folders(prefix))
+
     async def drop_uploads(self, prefix: str) -> int:
         """Remove the parts of uploads below a prefix that were not completed, as far as the store lists them.
 
@@ -205,6 +209,10 @@ class ObjectStore:
     def _entries(self, prefix: str, limit: int) -> list[ObjectEntry]:
         listing = self._client.list_objects(self._bucket, prefix=prefix, recursive=True)
         return [_entry(each) for each in islice(listing, limit)]
+
+    def _folders(self, prefix: str) -> list[str]:
+        listing = self._client.list_objects(self._bucket, prefix=prefix, recursive=False)
+        return [str(each.object_name) for each in listing if each.is_dir]
 
     async def _call(self, work: Callable[[], T]) -> T:
         async with self._free:
