@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -48,6 +49,12 @@ def containers(manifest: Manifest) -> Iterator[Manifest]:
     for pod in pods(manifest):
         yield from pod["spec"].get("initContainers", [])
         yield from pod["spec"]["containers"]
+
+
+def in_bytes(quantity: object) -> float:
+    """Return a quantity of Kubernetes as a number, of processors in processors."""
+    number, suffix = re.fullmatch(r"([0-9.]+)(m|[KMGT]i|)", str(quantity)).groups()
+    return float(number) * {"": 1, "m": 1e-3, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}[suffix]
 
 
 @pytest.fixture(params=OVERLAYS)

@@ -13,7 +13,7 @@ import jsonschema_rs
 import pytest
 import yaml
 
-from .conftest import OVERLAYS, ROOT, containers, pods, rendered, rendered_text, tool
+from .conftest import OVERLAYS, ROOT, containers, in_bytes, pods, rendered, rendered_text, tool
 
 SCHEMAS = yaml.safe_load((ROOT / "deploy" / "k8s" / "schemas.yaml").read_text())
 SKIP = re.compile(r"^checkov\.io/skip\d+$")
@@ -135,12 +135,6 @@ def test_nothing_asks_for_more_than_its_limit_nor_is_evicted_for_its_logs(manife
             above = {name for name, limit in limits.items() if in_bytes(requests.get(name, "0")) > in_bytes(limit)}
             assert not above, (manifest["metadata"]["name"], container["name"])
             assert in_bytes(limits.get("ephemeral-storage", "1Gi")) > logs, container["name"]
-
-
-def in_bytes(quantity) -> float:
-    """Return a quantity of Kubernetes as a number, of processors in processors."""
-    number, suffix = re.fullmatch(r"([0-9.]+)(m|[KMGT]i|)", str(quantity)).groups()
-    return float(number) * {"": 1, "m": 1e-3, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}[suffix]
 
 
 def test_nobody_is_given_rights_on_the_cluster(of_kind):

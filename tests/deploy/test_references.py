@@ -7,6 +7,7 @@ from itertools import chain
 
 import pytest
 import yaml
+from radbus_cli.backup.vault import AT_A_TIME
 from radbus_contracts.routes import ROUTES, ServiceName
 from radbus_ingest.settings import IngestSettings
 from radbus_machines.manifest import load_manifests
@@ -17,7 +18,7 @@ from radbus_runtime.health import health_routes
 from radbus_scheduler.settings import SchedulerSettings
 from radbus_worker.settings import WorkerSettings
 
-from .conftest import OVERLAYS, ROOT, containers, pods, rendered
+from .conftest import OVERLAYS, ROOT, containers, in_bytes, pods, rendered
 
 SETTINGS = {
     "ingest": IngestSettings,
@@ -89,6 +90,21 @@ def test_commands_are_given_settings_that_some_part_of_radbus_reads(manifests):
     for container in chain.from_iterable(containers(each) for each in commands):
         given = {each.removeprefix("RADBUS_").lower() for each in environment(container, manifests)}
         assert given <= known, given - known
+
+
+def test_a_backup_has_room_for_the_largest_objects_that_it_copies_at_a_time():
+    rest = 2**30  # lists, a part of the records, logs
+    for overlay in ("staging", "production"):
+        manifests = rendered(overlay)
+        backup = by_name(manifests, "CronJob")["backup"]
+        ingest = next(container for name, _, _, container in service_containers(manifests) if name == "ingest")
+        given = environment(ingest, manifests).get("RADBUS_PART_LIMIT_BYTES")
+        largest = int(given or IngestSettings.model_fields["part_limit_bytes"].default)
+
+        rooms = [each["resources"]["limits"]["ephemeral-storage"] for each in containers(backup)]
+        rooms += [each["emptyDir"]["sizeLimit"] for pod in pods(backup) for each in pod["spec"]["volumes"]]
+        assert len(rooms) == 3
+        assert min(map(in_bytes, rooms)) >= AT_A_TIME * largest + rest
 
 
 def test_every_secret_and_key_that_is_named_is_made_by_somebody(manifests):
