@@ -13,6 +13,7 @@ from radbus_contracts.routes import ROUTES, Route, ServiceName
 ROOT = Path(__file__).parents[2]
 PORT = 8080
 _MONITORING = ROOT / "deploy" / "monitoring"
+_RULES_OF_BACKUP = "radbus-backup"
 _NOTE = "# Made by `make manifests`; do not edit.\n"
 # Gateways of the first releases take no more in one rule.
 _MATCHES_OF_A_RULE = 8
@@ -32,7 +33,8 @@ def made() -> dict[Path, str]:
         components / "front" / "nginx.conf": container_configuration(PORT),
         ROOT / "deploy" / "compose" / "nginx.conf": container_configuration(PORT),
         components / "service-pod" / "machines-volume.yaml": _documents([_machines_volume()]),
-        components / "monitoring" / "rules.yaml": _documents(prometheus_rules()),
+        components / "monitoring" / "rules.yaml": _documents(prometheus_rules(of_backup=False)),
+        components / "backup" / "rules.yaml": _documents(prometheus_rules(of_backup=True)),
         _MONITORING / "dashboards" / "kustomization.yaml": _documents([_dashboards()]),
         ROOT / "triton_models" / "kustomization.yaml": _documents([_config_map("machines", _machine_files())]),
         ROOT / "services" / "router" / "kustomization.yaml": _documents([_config_map("use-cases", _use_case_files())]),
@@ -80,8 +82,8 @@ def _paths(route: Route) -> list[dict[str, str]]:
     return [{"type": "Exact", "value": path} for path in ((bare, f"{bare}/") if route.either_slash else (bare,))]
 
 
-def prometheus_rules() -> list[dict[str, Any]]:
-    """Wrap each file of rules for the Prometheus Operator."""
+def prometheus_rules(*, of_backup: bool) -> list[dict[str, Any]]:
+    """Wrap each file of rules for the Prometheus Operator: those of the backup, or the others."""
     return [
         {
             "apiVersion": "monitoring.coreos.com/v1",
@@ -90,6 +92,7 @@ def prometheus_rules() -> list[dict[str, Any]]:
             "spec": yaml.safe_load(path.read_text()),
         }
         for path in sorted((_MONITORING / "rules").glob("*.yaml"))
+        if (path.stem == _RULES_OF_BACKUP) is of_backup
     ]
 
 
