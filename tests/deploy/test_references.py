@@ -315,6 +315,16 @@ def test_what_is_scaled_is_there_and_its_queries_name_metrics_that_are_exposed()
     }
 
 
+def test_each_service_is_chosen_by_the_label_by_which_all_are_stopped_for_a_restore(manifests):
+    page = (ROOT / "docs" / "upgrading.md").read_text()
+    waited_for = re.search(r"radbus/service in \(([\w, ]+)\)", page).group(1).split(", ")
+    for name, each in by_name(manifests, "Deployment").items():
+        (pod,) = pods(each)
+        own, of_pod = (one["metadata"]["labels"].get("radbus/service") for one in (each, pod))
+        assert own == of_pod, name
+        assert own is None or own in waited_for, name
+
+
 def test_what_is_scaled_has_no_number_of_replicas_that_an_apply_would_set_back():
     production = by_name(rendered("production"), "Deployment")
 
