@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic_settings import BaseSettings
+from radbus_cli.local.environment import service_environment
+from radbus_cli.local.layout import DEFAULT_BASE_PORT, Layout
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / ".local" / "k8s-venv" / "bin"
@@ -48,6 +51,19 @@ def containers(manifest: Manifest) -> Iterator[Manifest]:
     for pod in pods(manifest):
         yield from pod["spec"].get("initContainers", [])
         yield from pod["spec"]["containers"]
+
+
+def given_on_the_local_stack(kind: type[BaseSettings]) -> set[str]:
+    """Name the settings that a service reads and the local stack gives, but for those that it would have anyway.
+
+    Traces are kept there in files; elsewhere a collector is the site's to name.
+    """
+    given = service_environment(Layout(ROOT, DEFAULT_BASE_PORT), {})
+    return {
+        name
+        for name, field in kind.model_fields.items()
+        if name != "traces" and given.get(f"RADBUS_{name.upper()}", field.default) != field.default
+    }
 
 
 @pytest.fixture(params=OVERLAYS)

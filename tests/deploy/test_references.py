@@ -17,7 +17,7 @@ from radbus_runtime.health import health_routes
 from radbus_scheduler.settings import SchedulerSettings
 from radbus_worker.settings import WorkerSettings
 
-from .conftest import OVERLAYS, ROOT, containers, pods, rendered
+from .conftest import OVERLAYS, ROOT, containers, given_on_the_local_stack, pods, rendered
 
 SETTINGS = {
     "ingest": IngestSettings,
@@ -67,6 +67,13 @@ def test_every_setting_of_a_service_is_one_that_it_reads_and_none_that_it_needs_
         given = {each.removeprefix("RADBUS_").lower() for each in environment(container, manifests)}
         assert given <= set(fields), f"{name}: {sorted(given - set(fields))}"
         assert {each for each, field in fields.items() if field.is_required()} <= given, name
+
+
+def test_a_service_is_given_what_the_local_stack_gives_it(manifests):
+    for name, manifest, _, container in service_containers(manifests):
+        given = {each.removeprefix("RADBUS_").lower() for each in environment(container, manifests)}
+        absent = given_on_the_local_stack(SETTINGS[name]) - given
+        assert not absent, manifest["metadata"]["name"]
 
 
 def test_the_settings_of_a_service_hold(manifests, tmp_path):
