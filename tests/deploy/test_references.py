@@ -307,9 +307,18 @@ def test_what_is_scaled_is_there_and_its_queries_name_metrics_that_are_exposed()
 
 
 def test_what_is_scaled_has_no_number_of_replicas_that_an_apply_would_set_back():
-    production = by_name(rendered("production"), "Deployment")
+    production = rendered("production")
+    deployments = by_name(production, "Deployment")
+    scaled = {each["spec"]["scaleTargetRef"]["name"] for each in by_name(production, "ScaledObject").values()}
 
-    assert all("replicas" not in production[name]["spec"] for name in ("worker", "ingest", "triton"))
+    assert scaled
+    assert not [name for name in scaled if "replicas" in deployments[name]["spec"]]
+
+
+def test_what_has_a_gpu_is_replaced_without_another_gpu():
+    for manifest in rendered("production"):
+        if any("nvidia.com/gpu" in each["resources"]["limits"] for each in containers(manifest)):
+            assert manifest["spec"]["strategy"]["rollingUpdate"]["maxSurge"] == 0, manifest["metadata"]["name"]
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
