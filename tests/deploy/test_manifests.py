@@ -161,6 +161,17 @@ def test_the_pods_that_operators_make_are_as_restricted_as_the_namespace_wants()
                 assert own["capabilities"]["drop"] == ["ALL"]
 
 
+def test_an_ingress_lets_large_and_slow_bodies_pass(of_kind):
+    for ingress in of_kind("Ingress"):
+        nginx = {
+            name.removeprefix("nginx.ingress.kubernetes.io/"): value
+            for name, value in ingress["metadata"]["annotations"].items()
+        }
+        assert nginx["proxy-body-size"] == "0"
+        assert nginx["proxy-request-buffering"] == "off"
+        assert min(int(nginx["proxy-read-timeout"]), int(nginx["proxy-send-timeout"])) >= 600
+
+
 def test_nothing_asks_for_more_than_its_limit_nor_is_evicted_for_its_logs(manifests):
     # A kubelet keeps five files of 10 MiB of a container's logs, which count as its ephemeral storage.
     logs = in_bytes("50Mi")
