@@ -162,7 +162,7 @@ def test_the_pods_that_operators_make_are_as_restricted_as_the_namespace_wants()
 
 
 def test_an_ingress_lets_large_and_slow_bodies_pass(of_kind):
-    for ingress in of_kind("Ingress"):
+    for ingress in (each for each in of_kind("Ingress") if each["metadata"]["name"] == "radbus"):
         nginx = {
             name.removeprefix("nginx.ingress.kubernetes.io/"): value
             for name, value in ingress["metadata"]["annotations"].items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import chain
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -241,9 +242,60 @@ def test_a_url_in_a_setting_names_a_service_and_its_port(manifests):
         assert int(port) in services[host], address
 
 
+def test_a_pre_signed_url_leads_to_the_object_store(manifests):
+    services = by_name(manifests, "Service")
+    settings = next(
+        environment(container, manifests)
+        for name, _, _, container in service_containers(manifests)
+        if name == "results"
+    )
+    public, inside = (urlsplit(settings[name]) for name in ("RADBUS_S3_PUBLIC_URL", "RADBUS_S3_URL"))
+    if public.hostname.endswith(".radbus.svc"):
+        name, port = public.hostname.partition(".")[0], public.port
+    else:
+        (name, port, path) = to_host(public.hostname, manifests)
+        assert path == f"/{settings['RADBUS_S3_BUCKET']}/"
+
+    assert name == inside.hostname
+    chosen = next(each for each in services[name]["spec"]["ports"] if port in (each["port"], each["name"]))
+    assert chosen["port"] == inside.port
+    pods_of_store = services[name]["spec"]["selector"].items()
+    pod = next(p for each in manifests for p in pods(each) if pods_of_store <= p["metadata"]["labels"].items())
+    ports = {p["name"]: p["containerPort"] for c in pod["spec"]["containers"] for p in c["ports"]}
+    store = by_name(manifests, "NetworkPolicy")["to-object-store"]["spec"]
+    assert pod["metadata"]["labels"]["app.kubernetes.io/name"] in store["podSelector"]["matchExpressions"][0]["values"]
+    (rule,) = store["ingress"]
+    assert {"namespaceSelector": {"matchLabels": {"radbus/gateway": "true"}}} in rule["from"]
+    assert ports[chosen["targetPort"]] in {each["port"] for each in rule["ports"]}
+
+
+def to_host(host, manifests):
+    """Give service, port and path of what a Gateway or an Ingress sends on that comes to a host."""
+    for gateway in by_name(manifests, "Gateway").values():
+        listeners = [each["name"] for each in gateway["spec"]["listeners"] if each["hostname"] == host]
+        for route in by_name(manifests, "HTTPRoute").values():
+            (parent,) = route["spec"]["parentRefs"]
+            if parent["sectionName"] in listeners:
+                (rule,) = route["spec"]["rules"]
+                (backend,) = rule["backendRefs"]
+                assert {match["method"] for match in rule["matches"]} == {"GET", "HEAD"}
+                (path,) = {match["path"]["value"] for match in rule["matches"]}
+                return backend["name"], backend["port"], path
+    for ingress in by_name(manifests, "Ingress").values():
+        (rule,) = ingress["spec"]["rules"]
+        if rule["host"] == host:
+            assert ingress["spec"]["tls"][0]["hosts"] == [host]
+            (path,) = rule["http"]["paths"]
+            return path["backend"]["service"]["name"], path["backend"]["service"]["port"]["name"], path["path"]
+    pytest.fail(f"nothing is sent on that comes to {host}")
+
+
 def test_the_routes_of_the_gateway_are_the_table_of_routes():
     asked = set()
-    for route in by_name(rendered("production"), "HTTPRoute").values():
+    for name, route in by_name(rendered("production"), "HTTPRoute").items():
+        if name == "objects":
+            continue
+        assert route["spec"]["parentRefs"] == [{"name": "radbus", "sectionName": "https"}]
         for rule in route["spec"]["rules"]:
             (backend,) = rule["backendRefs"]
             assert backend["port"] == 8080
