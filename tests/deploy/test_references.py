@@ -99,6 +99,24 @@ def test_commands_are_given_settings_that_some_part_of_radbus_reads(manifests):
         assert given <= known, given - known
 
 
+def named_keys(manifests):
+    """Give each secret's name and key that a container, or a user of MongoDB's, is given."""
+    named = {
+        (reference["name"], reference["key"])
+        for manifest in manifests
+        for container in containers(manifest)
+        for each in container.get("env", [])
+        if (reference := each.get("valueFrom", {}).get("secretKeyRef"))
+    }
+    named |= {
+        (user["passwordSecretRef"]["name"], user["passwordSecretRef"]["key"])
+        for each in manifests
+        if each["kind"] == "MongoDBCommunity"
+        for user in each["spec"]["users"]
+    }
+    return named
+
+
 def test_every_secret_and_key_that_is_named_is_made_by_somebody(manifests):
     made = {
         name: set(each.get("data", {}) | each.get("stringData", {}))
@@ -114,22 +132,17 @@ def test_every_secret_and_key_that_is_named_is_made_by_somebody(manifests):
         if kind in kinds:
             made[name] = MADE_BY_OPERATORS[name]
 
-    named = {
-        (reference["name"], reference["key"])
-        for manifest in manifests
-        for container in containers(manifest)
-        for each in container.get("env", [])
-        if (reference := each.get("valueFrom", {}).get("secretKeyRef"))
-    }
-    named |= {
-        (user["passwordSecretRef"]["name"], user["passwordSecretRef"]["key"])
-        for each in manifests
-        if each["kind"] == "MongoDBCommunity"
-        for user in each["spec"]["users"]
-    }
+    named = named_keys(manifests)
 
     assert named
     assert not {(name, key) for name, key in named if key not in made.get(name, set())}
+
+
+def test_nothing_is_asked_of_the_vault_that_nobody_reads(manifests):
+    secrets = by_name(manifests, "ExternalSecret")
+    asked = {(name, datum["secretKey"]) for name, each in secrets.items() for datum in each["spec"]["data"]}
+
+    assert asked <= named_keys(manifests)
 
 
 def test_the_secret_that_mongodbs_operator_makes_is_the_one_that_is_read():
@@ -365,6 +378,23 @@ def test_what_is_scaled_has_no_number_of_replicas_that_an_apply_would_set_back()
 
     assert scaled
     assert not [name for name in scaled if "replicas" in deployments[name]["spec"]]
+
+
+@pytest.mark.parametrize("overlay", ["staging", "production"])
+def test_what_only_a_site_can_know_is_said_once_in_its_overlay_and_marked(overlay):
+    text = (ROOT / "deploy" / "k8s" / "overlays" / overlay / "kustomization.yaml").read_text()
+    marked = re.findall(r"^ *# SITE: .+\n((?: *[^#\s].*\n)+)", text, re.M)
+    manifests = rendered(overlay)
+    said = {
+        each["metadata"]["labels"]["release"] for each in manifests if each["kind"] in ("PodMonitor", "PrometheusRule")
+    }
+    said |= {each["spec"]["secretStoreRef"]["name"] for each in manifests if each["kind"] == "ExternalSecret"}
+    for scaled in by_name(manifests, "ScaledObject").values():
+        said |= {trigger["metadata"]["serverAddress"] for trigger in scaled["spec"]["triggers"]}
+
+    assert len(said) == (3 if overlay == "production" else 2)
+    for value in said:
+        assert sum(re.search(rf"value: \"?{re.escape(value)}\"?}}", block) is not None for block in marked) == 1, value
 
 
 def test_what_has_a_gpu_is_replaced_without_another_gpu():
