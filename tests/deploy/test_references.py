@@ -233,7 +233,7 @@ def test_a_port_that_a_service_a_route_or_a_policy_names_is_one_of_a_container(m
             assert port["targetPort"] in names, service["metadata"]["name"]
 
     open_ports = {p["containerPort"] for _, spec in workloads for c in spec["containers"] for p in c.get("ports", [])}
-    known = open_ports | set(chain.from_iterable(THEIR_PORTS.values())) | {53, 443, 6443, 8333, 9000}
+    known = open_ports | set(chain.from_iterable(THEIR_PORTS.values())) | {53, 443, 4318, 6443, 8333, 9000}
     for policy in by_name(manifests, "NetworkPolicy").values():
         for rule in (*policy["spec"].get("ingress", []), *policy["spec"].get("egress", [])):
             assert {each["port"] for each in rule.get("ports", [])} <= known, policy["metadata"]["name"]
@@ -301,6 +301,19 @@ def to_host(host, manifests):
             (path,) = rule["http"]["paths"]
             return path["backend"]["service"]["name"], path["backend"]["service"]["port"]["name"], path["path"]
     pytest.fail(f"nothing is sent on that comes to {host}")
+
+
+def test_traces_can_leave_for_the_collector_that_is_named():
+    manifests = rendered("production")
+    policy = by_name(manifests, "NetworkPolicy")["services-to-collector"]["spec"]
+    (rule,) = policy["egress"]
+    assert policy["podSelector"]["matchExpressions"] == [{"key": "radbus/service", "operator": "Exists"}]
+
+    for _, _, _, container in service_containers(manifests):
+        kind, _, address = environment(container, manifests)["RADBUS_TRACES"].partition(":")
+        assert kind == "otlp"
+        assert not urlsplit(address).hostname.endswith(".invalid")
+        assert [each["port"] for each in rule["ports"]] == [urlsplit(address).port]
 
 
 def test_the_routes_of_the_gateway_are_the_table_of_routes():
