@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from itertools import chain
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from radbus_cli.local.layout import DEFAULT_BASE_PORT, Layout
+from radbus_cli.local.triton import triton
 from radbus_contracts.routes import ROUTES, ServiceName
 from radbus_ingest.settings import IngestSettings
 from radbus_machines.manifest import load_manifests
@@ -361,6 +364,22 @@ def test_a_worker_is_given_the_time_that_the_slowest_machine_of_its_pool_may_tak
             given = environment(container, manifests)
             times = [each.timeout_s for each in machines if each.pool == given["RADBUS_POOL"]]
             assert float(given["RADBUS_DRAIN_S"]) >= max(times, default=0)
+
+
+def test_triton_knows_the_options_that_it_is_given_and_lets_the_slowest_request_end_on_an_old_connection(manifests):
+    program = triton(Layout(ROOT, DEFAULT_BASE_PORT), ROOT / "triton_models")
+    known = subprocess.run(
+        [program.command[0], "--help"], env=program.environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    slowest_s = max(machine.timeout_s for machine in load_manifests(ROOT / "triton_models").values())
+    servers = [each for manifest in manifests for each in containers(manifest) if each["name"] == "triton"]
+
+    assert servers
+    for server in servers:
+        options = dict(each.removeprefix("--").split("=", 1) for each in server["args"])
+        assert not [name for name in options if f"--{name} " not in known.stdout + known.stderr]
+        assert 0 < int(options["grpc-max-connection-age"]) <= 120_000, "KEDA adds another by what waited in two minutes"
+        assert int(options["grpc-max-connection-age-grace"]) >= slowest_s * 1000
 
 
 def test_what_is_scaled_is_there_and_its_queries_name_metrics_that_are_exposed():
