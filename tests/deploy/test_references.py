@@ -429,6 +429,20 @@ def test_what_only_a_site_can_know_is_said_once_in_its_overlay_and_marked(overla
         assert sum(re.search(rf"value: \"?{re.escape(value)}\"?}}", block) is not None for block in marked) == 1, value
 
 
+@pytest.mark.parametrize("overlay", ["staging", "production"])
+def test_an_alert_links_to_its_place_in_the_runbook(overlay):
+    groups = [
+        group for each in rendered(overlay) if each["kind"] == "PrometheusRule" for group in each["spec"]["groups"]
+    ]
+    alerts = [rule for group in groups for rule in group["rules"] if "alert" in rule]
+
+    assert alerts
+    for alert in alerts:
+        base, _, place = alert["annotations"]["runbook_url"].partition("#")
+        assert base.startswith("https://")
+        assert place == alert["alert"].lower()
+
+
 def test_what_has_a_gpu_is_replaced_without_another_gpu():
     for manifest in rendered("production"):
         if any("nvidia.com/gpu" in each["resources"]["limits"] for each in containers(manifest)):

@@ -176,6 +176,14 @@ def test_every_reason_exchange_and_collection_is_shown_before_the_first_failure(
     assert {"jobs", "routings", "series", "cases"} <= values("radbus_outbox_swept_total", "collection")
 
 
+def test_the_runbook_says_beside_each_command_of_one_machine_what_to_do_on_kubernetes():
+    text = (ROOT / "docs" / "runbook.md").read_text()
+
+    for part in text.split("\n## ")[2:]:
+        for command in re.finditer(r"`radbus (?:doctor|logs)\b", part):
+            assert "(#on-kubernetes)" in part[command.start() : command.start() + 120], part
+
+
 def test_the_objectives_are_bounds_of_the_histogram_that_measures_them(labels_by_name):
     from radbus_results.adapters.metrics import accepted_to_result_seconds  # noqa: PLC0415
 
