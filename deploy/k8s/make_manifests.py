@@ -53,7 +53,7 @@ def _http_route(service: ServiceName, routes: Sequence[Route]) -> dict[str, Any]
         "kind": "HTTPRoute",
         "metadata": {"name": service.value, "labels": {"app.kubernetes.io/part-of": "radbus"}},
         "spec": {
-            "parentRefs": [{"name": "radbus"}],
+            "parentRefs": [{"name": "radbus", "sectionName": "https"}],
             "rules": [
                 {
                     "matches": matches[start : start + _MATCHES_OF_A_RULE],

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic_settings import BaseSettings
+from radbus_cli.local.environment import service_environment
+from radbus_cli.local.layout import DEFAULT_BASE_PORT, Layout
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / ".local" / "k8s-venv" / "bin"
@@ -55,6 +58,19 @@ def in_bytes(quantity: object) -> float:
     """Return a quantity of Kubernetes as a number, of processors in processors."""
     number, suffix = re.fullmatch(r"([0-9.]+)(m|[KMGT]i|)", str(quantity)).groups()
     return float(number) * {"": 1, "m": 1e-3, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}[suffix]
+
+
+def given_on_the_local_stack(kind: type[BaseSettings]) -> set[str]:
+    """Name the settings that a service reads and the local stack gives, but for those that it would have anyway.
+
+    Traces are kept there in files; elsewhere a collector is the site's to name.
+    """
+    given = service_environment(Layout(ROOT, DEFAULT_BASE_PORT), {})
+    return {
+        name
+        for name, field in kind.model_fields.items()
+        if name != "traces" and given.get(f"RADBUS_{name.upper()}", field.default) != field.default
+    }
 
 
 @pytest.fixture(params=OVERLAYS)

@@ -13,7 +13,7 @@ from radbus_router.settings import RouterSettings
 from radbus_scheduler.settings import SchedulerSettings
 from radbus_worker.settings import WorkerSettings
 
-from .conftest import OVERLAYS, ROOT, containers, rendered
+from .conftest import OVERLAYS, ROOT, containers, given_on_the_local_stack, rendered
 
 COMPOSE = ROOT / "deploy" / "compose"
 FILE = yaml.safe_load((COMPOSE / "compose.yaml").read_text())
@@ -69,6 +69,14 @@ def test_the_settings_of_a_service_are_ones_that_it_reads(name, monkeypatch):
 
     assert {each.removeprefix("RADBUS_").lower() for each in given} <= set(fields)
     assert {f"RADBUS_{each.upper()}" for each, field in fields.items() if field.is_required()} <= given
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_service_is_given_what_the_local_stack_gives_it(name):
+    dockerfile = (ROOT / "services" / name / "Dockerfile").read_text()
+    given = {*SERVICES[name]["environment"], *re.findall(r"(RADBUS_\w+)=", dockerfile)}
+
+    assert given_on_the_local_stack(SETTINGS[name]) <= {each.removeprefix("RADBUS_").lower() for each in given}
 
 
 def test_no_password_is_in_the_file_and_each_is_made_by_the_script(tmp_path):

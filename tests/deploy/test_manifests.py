@@ -126,6 +126,52 @@ def test_nothing_runs_as_root_nor_with_a_token_of_the_cluster(manifests):
             assert "memory" in container["resources"]["limits"], container["name"]
 
 
+def test_whoever_keeps_data_has_its_files_changed_hands_only_once(manifests):
+    stateful = [each["spec"]["template"]["spec"] for each in manifests if each["kind"] == "StatefulSet"]
+    stateful += [
+        made_by_operator(each) for each in manifests if each["kind"] in ("RabbitmqCluster", "MongoDBCommunity")
+    ]
+
+    assert stateful
+    assert {pod["securityContext"].get("fsGroupChangePolicy") for pod in stateful} == {"OnRootMismatch"}
+
+
+def made_by_operator(manifest):
+    """Give what a custom resource says of the pods that its operator makes."""
+    given = manifest["spec"].get("override", manifest["spec"])["statefulSet"]
+    return given["spec"]["template"]["spec"]
+
+
+def test_the_pods_that_operators_make_are_as_restricted_as_the_namespace_wants():
+    namespace = next(each for each in rendered("production") if each["kind"] == "Namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    expected = {
+        "RabbitmqCluster": {"rabbitmq", "setup-container"},
+        "MongoDBCommunity": {"mongod", "mongodb-agent", "mongod-posthook", "mongodb-agent-readinessprobe"},
+    }
+    for manifest in rendered("production"):
+        if manifest["kind"] in expected:
+            pod = made_by_operator(manifest)
+            parts = [*pod["containers"], *pod["initContainers"]]
+            assert {each["name"] for each in parts} == expected[manifest["kind"]]
+            for own in (each["securityContext"] for each in parts):
+                assert {**pod["securityContext"], **own}["runAsNonRoot"] is True
+                assert {**pod["securityContext"], **own}["seccompProfile"] == {"type": "RuntimeDefault"}
+                assert own["allowPrivilegeEscalation"] is False
+                assert own["capabilities"]["drop"] == ["ALL"]
+
+
+def test_an_ingress_lets_large_and_slow_bodies_pass(of_kind):
+    for ingress in (each for each in of_kind("Ingress") if each["metadata"]["name"] == "radbus"):
+        nginx = {
+            name.removeprefix("nginx.ingress.kubernetes.io/"): value
+            for name, value in ingress["metadata"]["annotations"].items()
+        }
+        assert nginx["proxy-body-size"] == "0"
+        assert nginx["proxy-request-buffering"] == "off"
+        assert min(int(nginx["proxy-read-timeout"]), int(nginx["proxy-send-timeout"])) >= 600
+
+
 def test_nothing_asks_for_more_than_its_limit_nor_is_evicted_for_its_logs(manifests):
     # A kubelet keeps five files of 10 MiB of a container's logs, which count as its ephemeral storage.
     logs = in_bytes("50Mi")

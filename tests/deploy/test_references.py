@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from itertools import chain
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from radbus_cli.backup.vault import AT_A_TIME
+from radbus_cli.local.layout import DEFAULT_BASE_PORT, Layout
+from radbus_cli.local.triton import triton
 from radbus_contracts.routes import ROUTES, ServiceName
 from radbus_ingest.settings import IngestSettings
 from radbus_machines.manifest import load_manifests
@@ -18,7 +22,7 @@ from radbus_runtime.health import health_routes
 from radbus_scheduler.settings import SchedulerSettings
 from radbus_worker.settings import WorkerSettings
 
-from .conftest import OVERLAYS, ROOT, containers, in_bytes, pods, rendered
+from .conftest import OVERLAYS, ROOT, containers, given_on_the_local_stack, in_bytes, pods, rendered
 
 SETTINGS = {
     "ingest": IngestSettings,
@@ -70,6 +74,13 @@ def test_every_setting_of_a_service_is_one_that_it_reads_and_none_that_it_needs_
         assert {each for each, field in fields.items() if field.is_required()} <= given, name
 
 
+def test_a_service_is_given_what_the_local_stack_gives_it(manifests):
+    for name, manifest, _, container in service_containers(manifests):
+        given = {each.removeprefix("RADBUS_").lower() for each in environment(container, manifests)}
+        absent = given_on_the_local_stack(SETTINGS[name]) - given
+        assert not absent, manifest["metadata"]["name"]
+
+
 def test_the_settings_of_a_service_hold(manifests, tmp_path):
     for name, _, _, container in service_containers(manifests):
         given = {
@@ -107,6 +118,24 @@ def test_a_backup_has_room_for_the_largest_objects_that_it_copies_at_a_time():
         assert min(map(in_bytes, rooms)) >= AT_A_TIME * largest + rest
 
 
+def named_keys(manifests):
+    """Give each secret's name and key that a container, or a user of MongoDB's, is given."""
+    named = {
+        (reference["name"], reference["key"])
+        for manifest in manifests
+        for container in containers(manifest)
+        for each in container.get("env", [])
+        if (reference := each.get("valueFrom", {}).get("secretKeyRef"))
+    }
+    named |= {
+        (user["passwordSecretRef"]["name"], user["passwordSecretRef"]["key"])
+        for each in manifests
+        if each["kind"] == "MongoDBCommunity"
+        for user in each["spec"]["users"]
+    }
+    return named
+
+
 def test_every_secret_and_key_that_is_named_is_made_by_somebody(manifests):
     made = {
         name: set(each.get("data", {}) | each.get("stringData", {}))
@@ -122,22 +151,17 @@ def test_every_secret_and_key_that_is_named_is_made_by_somebody(manifests):
         if kind in kinds:
             made[name] = MADE_BY_OPERATORS[name]
 
-    named = {
-        (reference["name"], reference["key"])
-        for manifest in manifests
-        for container in containers(manifest)
-        for each in container.get("env", [])
-        if (reference := each.get("valueFrom", {}).get("secretKeyRef"))
-    }
-    named |= {
-        (user["passwordSecretRef"]["name"], user["passwordSecretRef"]["key"])
-        for each in manifests
-        if each["kind"] == "MongoDBCommunity"
-        for user in each["spec"]["users"]
-    }
+    named = named_keys(manifests)
 
     assert named
     assert not {(name, key) for name, key in named if key not in made.get(name, set())}
+
+
+def test_nothing_is_asked_of_the_vault_that_nobody_reads(manifests):
+    secrets = by_name(manifests, "ExternalSecret")
+    asked = {(name, datum["secretKey"]) for name, each in secrets.items() for datum in each["spec"]["data"]}
+
+    assert asked <= named_keys(manifests)
 
 
 def test_the_secret_that_mongodbs_operator_makes_is_the_one_that_is_read():
@@ -228,7 +252,7 @@ def test_a_port_that_a_service_a_route_or_a_policy_names_is_one_of_a_container(m
             assert port["targetPort"] in names, service["metadata"]["name"]
 
     open_ports = {p["containerPort"] for _, spec in workloads for c in spec["containers"] for p in c.get("ports", [])}
-    known = open_ports | set(chain.from_iterable(THEIR_PORTS.values())) | {53, 443, 6443, 8333, 9000}
+    known = open_ports | set(chain.from_iterable(THEIR_PORTS.values())) | {53, 443, 4318, 6443, 8333, 9000}
     for policy in by_name(manifests, "NetworkPolicy").values():
         for rule in (*policy["spec"].get("ingress", []), *policy["spec"].get("egress", [])):
             assert {each["port"] for each in rule.get("ports", [])} <= known, policy["metadata"]["name"]
@@ -250,9 +274,73 @@ def test_a_url_in_a_setting_names_a_service_and_its_port(manifests):
         assert int(port) in services[host], address
 
 
+def test_a_pre_signed_url_leads_to_the_object_store(manifests):
+    services = by_name(manifests, "Service")
+    settings = next(
+        environment(container, manifests)
+        for name, _, _, container in service_containers(manifests)
+        if name == "results"
+    )
+    public, inside = (urlsplit(settings[name]) for name in ("RADBUS_S3_PUBLIC_URL", "RADBUS_S3_URL"))
+    if public.hostname.endswith(".radbus.svc"):
+        name, port = public.hostname.partition(".")[0], public.port
+    else:
+        (name, port, path) = to_host(public.hostname, manifests)
+        assert path == f"/{settings['RADBUS_S3_BUCKET']}/"
+
+    assert name == inside.hostname
+    chosen = next(each for each in services[name]["spec"]["ports"] if port in (each["port"], each["name"]))
+    assert chosen["port"] == inside.port
+    pods_of_store = services[name]["spec"]["selector"].items()
+    pod = next(p for each in manifests for p in pods(each) if pods_of_store <= p["metadata"]["labels"].items())
+    ports = {p["name"]: p["containerPort"] for c in pod["spec"]["containers"] for p in c["ports"]}
+    store = by_name(manifests, "NetworkPolicy")["to-object-store"]["spec"]
+    assert pod["metadata"]["labels"]["app.kubernetes.io/name"] in store["podSelector"]["matchExpressions"][0]["values"]
+    (rule,) = store["ingress"]
+    assert {"namespaceSelector": {"matchLabels": {"radbus/gateway": "true"}}} in rule["from"]
+    assert ports[chosen["targetPort"]] in {each["port"] for each in rule["ports"]}
+
+
+def to_host(host, manifests):
+    """Give service, port and path of what a Gateway or an Ingress sends on that comes to a host."""
+    for gateway in by_name(manifests, "Gateway").values():
+        listeners = [each["name"] for each in gateway["spec"]["listeners"] if each["hostname"] == host]
+        for route in by_name(manifests, "HTTPRoute").values():
+            (parent,) = route["spec"]["parentRefs"]
+            if parent["sectionName"] in listeners:
+                (rule,) = route["spec"]["rules"]
+                (backend,) = rule["backendRefs"]
+                assert {match["method"] for match in rule["matches"]} == {"GET", "HEAD"}
+                (path,) = {match["path"]["value"] for match in rule["matches"]}
+                return backend["name"], backend["port"], path
+    for ingress in by_name(manifests, "Ingress").values():
+        (rule,) = ingress["spec"]["rules"]
+        if rule["host"] == host:
+            assert ingress["spec"]["tls"][0]["hosts"] == [host]
+            (path,) = rule["http"]["paths"]
+            return path["backend"]["service"]["name"], path["backend"]["service"]["port"]["name"], path["path"]
+    pytest.fail(f"nothing is sent on that comes to {host}")
+
+
+def test_traces_can_leave_for_the_collector_that_is_named():
+    manifests = rendered("production")
+    policy = by_name(manifests, "NetworkPolicy")["services-to-collector"]["spec"]
+    (rule,) = policy["egress"]
+    assert policy["podSelector"]["matchExpressions"] == [{"key": "radbus/service", "operator": "Exists"}]
+
+    for _, _, _, container in service_containers(manifests):
+        kind, _, address = environment(container, manifests)["RADBUS_TRACES"].partition(":")
+        assert kind == "otlp"
+        assert not urlsplit(address).hostname.endswith(".invalid")
+        assert [each["port"] for each in rule["ports"]] == [urlsplit(address).port]
+
+
 def test_the_routes_of_the_gateway_are_the_table_of_routes():
     asked = set()
-    for route in by_name(rendered("production"), "HTTPRoute").values():
+    for name, route in by_name(rendered("production"), "HTTPRoute").items():
+        if name == "objects":
+            continue
+        assert route["spec"]["parentRefs"] == [{"name": "radbus", "sectionName": "https"}]
         for rule in route["spec"]["rules"]:
             (backend,) = rule["backendRefs"]
             assert backend["port"] == 8080
@@ -294,6 +382,22 @@ def test_a_worker_is_given_the_time_that_the_slowest_machine_of_its_pool_may_tak
             assert float(given["RADBUS_DRAIN_S"]) >= max(times, default=0)
 
 
+def test_triton_knows_the_options_that_it_is_given_and_lets_the_slowest_request_end_on_an_old_connection(manifests):
+    program = triton(Layout(ROOT, DEFAULT_BASE_PORT), ROOT / "triton_models")
+    known = subprocess.run(
+        [program.command[0], "--help"], env=program.environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    slowest_s = max(machine.timeout_s for machine in load_manifests(ROOT / "triton_models").values())
+    servers = [each for manifest in manifests for each in containers(manifest) if each["name"] == "triton"]
+
+    assert servers
+    for server in servers:
+        options = dict(each.removeprefix("--").split("=", 1) for each in server["args"])
+        assert not [name for name in options if f"--{name} " not in known.stdout + known.stderr]
+        assert 0 < int(options["grpc-max-connection-age"]) <= 120_000, "KEDA adds another by what waited in two minutes"
+        assert int(options["grpc-max-connection-age-grace"]) >= slowest_s * 1000
+
+
 def test_what_is_scaled_is_there_and_its_queries_name_metrics_that_are_exposed():
     manifests = rendered("production")
     deployments = by_name(manifests, "Deployment")
@@ -326,9 +430,49 @@ def test_each_service_is_chosen_by_the_label_by_which_all_are_stopped_for_a_rest
 
 
 def test_what_is_scaled_has_no_number_of_replicas_that_an_apply_would_set_back():
-    production = by_name(rendered("production"), "Deployment")
+    production = rendered("production")
+    deployments = by_name(production, "Deployment")
+    scaled = {each["spec"]["scaleTargetRef"]["name"] for each in by_name(production, "ScaledObject").values()}
 
-    assert all("replicas" not in production[name]["spec"] for name in ("worker", "ingest", "triton"))
+    assert scaled
+    assert not [name for name in scaled if "replicas" in deployments[name]["spec"]]
+
+
+@pytest.mark.parametrize("overlay", ["staging", "production"])
+def test_what_only_a_site_can_know_is_said_once_in_its_overlay_and_marked(overlay):
+    text = (ROOT / "deploy" / "k8s" / "overlays" / overlay / "kustomization.yaml").read_text()
+    marked = re.findall(r"^ *# SITE: .+\n((?: *[^#\s].*\n)+)", text, re.M)
+    manifests = rendered(overlay)
+    said = {
+        each["metadata"]["labels"]["release"] for each in manifests if each["kind"] in ("PodMonitor", "PrometheusRule")
+    }
+    said |= {each["spec"]["secretStoreRef"]["name"] for each in manifests if each["kind"] == "ExternalSecret"}
+    for scaled in by_name(manifests, "ScaledObject").values():
+        said |= {trigger["metadata"]["serverAddress"] for trigger in scaled["spec"]["triggers"]}
+
+    assert len(said) == (3 if overlay == "production" else 2)
+    for value in said:
+        assert sum(re.search(rf"value: \"?{re.escape(value)}\"?}}", block) is not None for block in marked) == 1, value
+
+
+@pytest.mark.parametrize("overlay", ["staging", "production"])
+def test_an_alert_links_to_its_place_in_the_runbook(overlay):
+    groups = [
+        group for each in rendered(overlay) if each["kind"] == "PrometheusRule" for group in each["spec"]["groups"]
+    ]
+    alerts = [rule for group in groups for rule in group["rules"] if "alert" in rule]
+
+    assert alerts
+    for alert in alerts:
+        base, _, place = alert["annotations"]["runbook_url"].partition("#")
+        assert base.startswith("https://")
+        assert place == alert["alert"].lower()
+
+
+def test_what_has_a_gpu_is_replaced_without_another_gpu():
+    for manifest in rendered("production"):
+        if any("nvidia.com/gpu" in each["resources"]["limits"] for each in containers(manifest)):
+            assert manifest["spec"]["strategy"]["rollingUpdate"]["maxSurge"] == 0, manifest["metadata"]["name"]
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -12,12 +12,14 @@ from uuid import uuid4
 
 import httpx2
 import pytest
+from prometheus_client import REGISTRY
 from radbus_cli.local.stack import LocalStack
 from radbus_contracts import facts, topology
 from radbus_contracts.facts import Priority, TaskSpec
 from radbus_contracts.orders import RunTaskV1
 from radbus_runtime.events import Teller
 from radbus_runtime.service import Service
+from radbus_scheduler.adapters import metrics
 from radbus_scheduler.settings import SchedulerSettings
 
 from tests.integration.scripted_worker import (
@@ -322,6 +324,18 @@ async def test_a_job_whose_deadline_passes_fails(settings, script):
 
     assert job["reason"] == "the job's deadline has passed"
     assert [task["state"] for task in job["tasks"]] == ["cancelled"]
+
+
+async def test_a_scheduler_shows_that_no_job_of_a_use_case_has_failed_while_its_first_one_runs(settings, script):
+    async def shown() -> bool:
+        failed = {"use_case": "qct", "state": "failed"}
+        return REGISTRY.get_sample_value("radbus_jobs_ended_total", failed) == 0
+
+    async with running_scheduler(with_changes(settings, count_every_s=0.1)):
+        metrics.jobs_ended.clear()  # of other tests
+        await script.ask()
+
+        await eventually(shown)
 
 
 async def test_what_a_crash_left_in_the_outbox_is_told_after_it(settings, script):

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import promql_parser as promql
 import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+from radbus_contracts import topology
 
 from tests.monitoring import MONITORING, ROOT, alerts, asked_for, queries, recorded
 
@@ -148,6 +151,47 @@ def test_the_runbook_says_of_each_alert_whether_it_pages_and_what_to_do():
         assert part.startswith("*Page.*" if alert["labels"]["severity"] == "page" else "*Ticket.*"), name
 
 
+@pytest.fixture(scope="module")
+def shown_at_first() -> set[tuple[str, frozenset[tuple[str, str]]]]:
+    """What services show that have been put together and have done nothing yet, as name and labels."""
+    start = "import sys; sys.path.insert(0, 'docs'); import generate; generate.open_api_documents()"
+    show = "from prometheus_client import generate_latest; print(generate_latest().decode())"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{start}; {show}"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+    families = text_string_to_metric_families(done.stdout)
+    return {(each.name, frozenset(each.labels.items())) for family in families for each in family.samples}
+
+
+def test_a_failure_that_an_alert_counts_is_shown_before_the_first_one(shown_at_first):
+    counters = {name for where, name, _ in asked_for() if where in alerts() and name.endswith("_total")}
+    # Use cases come with their jobs: the scheduler shows them while a job of theirs runs.
+    expected = {name for name in counters if name.startswith("radbus_")} - {"radbus_jobs_ended_total"}
+
+    assert len(expected) >= 4
+    assert expected <= {name for name, _ in shown_at_first}
+
+
+def test_every_reason_exchange_and_collection_is_shown_before_the_first_failure(shown_at_first):
+    def values(metric: str, label: str) -> set[str]:
+        return {dict(labels)[label] for name, labels in shown_at_first if name == metric}
+
+    assert values("radbus_attempts_given_up_total", "pool") == {"default"}
+    assert {"given back", "its worker was lost", "took longer than 120 s", "no worker took it in 30 s"} <= values(
+        "radbus_attempts_given_up_total", "why"
+    )
+    assert {topology.EVENTS, topology.TASKS, ""} <= values("radbus_publish_failures_total", "exchange")
+    assert {"jobs", "routings", "series", "cases"} <= values("radbus_outbox_swept_total", "collection")
+
+
+def test_the_runbook_says_beside_each_command_of_one_machine_what_to_do_on_kubernetes():
+    text = (ROOT / "docs" / "runbook.md").read_text()
+
+    for part in text.split("\n## ")[2:]:
+        for command in re.finditer(r"`radbus (?:doctor|logs)\b", part):
+            assert "(#on-kubernetes)" in part[command.start() : command.start() + 120], part
+
+
 def test_the_objectives_are_bounds_of_the_histogram_that_measures_them(labels_by_name):
     from radbus_results.adapters.metrics import accepted_to_result_seconds  # noqa: PLC0415
 
@@ -186,6 +230,13 @@ def promtool(*arguments: str | Path) -> None:
 
 def test_prometheus_itself_takes_the_rules():
     promtool("check", "rules", *RULES)
+
+
+def test_each_alert_is_seen_to_fire():
+    tests = yaml.safe_load(Path(__file__).with_name("alerts_test.yaml").read_text().replace("[RULES]", "[]"))["tests"]
+
+    fired = {each["alertname"] for test in tests for each in test["alert_rule_test"] if each["exp_alerts"]}
+    assert fired == set(alerts())
 
 
 def test_the_alerts_fire_when_they_should_and_only_then(tmp_path):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from radbus_scheduler.domain.changes import started
 from radbus_scheduler.domain.job import Task
-from radbus_scheduler.domain.limits import Evidence, Finding, GivenBack, Lease, Limits, Lost, Started, judge
+from radbus_scheduler.domain.limits import Evidence, Finding, GivenBack, Lease, Limits, Lost, Started, judge, reasons
 
 from tests.unit.scheduler.builders import T0, at, given, in_flight, job, started_fact
 
@@ -64,3 +64,13 @@ def test_an_attempt_that_overruns_its_machines_timeout_is_given_up_though_its_le
 def test_a_running_task_without_any_lease_is_lost_after_a_while():
     assert judged(RUNNING, 30) is None
     assert judged(RUNNING, 31) == Lost("its worker was lost")
+
+
+def test_what_is_said_of_a_lost_attempt_is_among_the_reasons_that_are_known_before():
+    found = [
+        judged(RUNNING, 11.1, lease=LEASE),
+        judged(replace(RUNNING, timeout_s=20), 31),
+        judged(DISPATCHED, 31),
+    ]
+
+    assert {each.reason for each in found} < set(reasons(20, LIMITS))

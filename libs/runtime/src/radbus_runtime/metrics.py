@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
+from radbus_contracts.topology import EVENTS, RETRY_STEPS_S, TASKS, retry_exchange
 
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 # From a header read in 1 ms to the longest time that a machine may take.
@@ -41,3 +42,6 @@ requests_crowded_out = Counter(
 connections_refused = Counter(
     "radbus_http_connections_refused_total", "Connections closed at once because too many were open."
 )
+# From the start, so that a rate can tell the first failure.
+for _exchange in (EVENTS, TASKS, "", *map(retry_exchange, RETRY_STEPS_S)):
+    publish_failures.labels(_exchange)

@@ -42,6 +42,8 @@ class OutboxRelay:
         self._bus = bus
         self.collections = collections
         self._pending: asyncio.Queue[_Entry] = asyncio.Queue(_PENDING_LIMIT)
+        for collection in collections:  # from the start, so that a rate can tell the first
+            metrics.outbox_swept.labels(collection.name)
 
     def send_soon(self, collection: Collection, document_id: str, messages: Sequence[Outgoing]) -> None:
         """Publish what was just written into a document; if there is no room now, the sweep finds it."""

@@ -16,6 +16,7 @@ from radbus_runtime.service import Service
 from radbus_storage import records
 from radbus_storage.documents import Documents
 
+from radbus_scheduler.adapters import metrics
 from radbus_scheduler.adapters.jobs import JOB_INDEXES, Jobs
 from radbus_scheduler.adapters.leases import Leases
 from radbus_scheduler.adapters.queues import TaskQueues
@@ -35,6 +36,7 @@ def create_app(settings: SchedulerSettings) -> Service:
     """Wire the scheduler."""
     machines = load_manifests(settings.machines_dir)
     pools = sorted({machine.pool for machine in machines.values()})
+    metrics.expect_losses(machines.values(), settings.limits)
     documents = Documents(settings.documents)
     bus = Bus(settings, pools=pools)
 

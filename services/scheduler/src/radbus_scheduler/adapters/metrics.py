@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import Counter, Gauge, Histogram
+from radbus_machines.manifest import MachineManifest
+
+from radbus_scheduler.domain.job import JobState
+from radbus_scheduler.domain.limits import Limits, reasons
 
 _WAITS_S = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
@@ -39,3 +45,17 @@ dispatch_seconds = Histogram(
 tasks_ended = Counter("radbus_tasks_ended_total", "Tasks that ended, by pool and state.", ["pool", "state"])
 jobs_ended = Counter("radbus_jobs_ended_total", "Jobs that ended, by use case and state.", ["use_case", "state"])
 attempts_given_up = Counter("radbus_attempts_given_up_total", "Attempts of which nothing more came.", ["pool", "why"])
+
+
+def expect_ends(use_case: str) -> None:
+    """Show how often jobs of a use case have ended before one has, so that a rate can tell the first failure."""
+    for state in JobState:
+        if state is not JobState.ACTIVE:
+            jobs_ended.labels(use_case, state.value)
+
+
+def expect_losses(machines: Iterable[MachineManifest], limits: Limits) -> None:
+    """Show how many attempts were given up before one was, by all pools and reasons of these machines."""
+    for machine in machines:
+        for why in reasons(machine.timeout_s, limits):
+            attempts_given_up.labels(machine.pool, why)

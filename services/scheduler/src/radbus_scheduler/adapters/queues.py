@@ -97,6 +97,18 @@ class TaskQueues:
             counts |= {(state, group["_id"]): group["count"] for group in groups}
         return counts
 
+    async def use_cases(self) -> list[str]:
+        """Name the use cases of active jobs; at most the first 10,000 jobs are looked at."""
+        groups = await self._jobs.aggregate(
+            [
+                {"$match": {"state": JobState.ACTIVE.value, "tasks.state": {"$in": [state.value for state in GAUGED]}}},
+                {"$limit": _COUNT_LIMIT},
+                {"$group": {"_id": "$use_case"}},
+            ],
+            limit=1_000,
+        )
+        return [group["_id"] for group in groups]
+
     async def _oldest(self, pool: str, priority: Priority, *, after: str, now: datetime, limit: int) -> list[Document]:
         return await self._jobs.find(
             {

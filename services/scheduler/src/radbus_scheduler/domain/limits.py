@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from radbus_scheduler.domain.job import Task, TaskState
+
+GIVEN_BACK = "given back"
+_WORKER_LOST = "its worker was lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +66,16 @@ class Lost:
 Finding = Started | GivenBack | Lost
 
 
+def reasons(timeout_s: float, limits: Limits) -> Iterator[str]:
+    """Give every reason for which an attempt of a machine with this timeout may be given up."""
+    yield from (GIVEN_BACK, _WORKER_LOST, _too_long(timeout_s), _not_taken(limits))
+
+
 def judge(task: Task, evidence: Evidence, *, limits: Limits, now: datetime) -> Finding | None:
     """Say what has become of a task in flight, or None where all is well or may yet be."""
     # The worker ends it at the timeout and says so; the overrun is the time that it has for saying it.
     if task.started_at is not None and _passed(task.started_at, task.timeout_s + limits.overrun_s, now):
-        return Lost(f"took longer than {task.timeout_s:g} s")
+        return Lost(_too_long(task.timeout_s))
     if evidence.has_outcome:
         return None  # its fact is on the way, by an outbox
     lease = evidence.lease
@@ -79,19 +88,27 @@ def _judge_lease(task: Task, lease: Lease, limits: Limits, now: datetime) -> Fin
     if lease.released:
         return GivenBack()
     if _passed(lease.until, limits.lease_stale_s, now):
-        return Lost("its worker was lost")
+        return Lost(_WORKER_LOST)
     return Started(lease.worker) if task.state is TaskState.DISPATCHED else None
 
 
 def _judge_start(task: Task, evidence: Evidence, limits: Limits, now: datetime) -> Finding | None:
     if task.started_at is not None:
-        return Lost("its worker was lost") if _passed(task.started_at, limits.start_timeout_s, now) else None
+        return Lost(_WORKER_LOST) if _passed(task.started_at, limits.start_timeout_s, now) else None
     if task.dispatched_at is None or evidence.idle_since is None:
         return None
     since = max(task.dispatched_at, evidence.idle_since)
     if _passed(since, limits.start_timeout_s, now):
-        return Lost(f"no worker took it in {limits.start_timeout_s:g} s")
+        return Lost(_not_taken(limits))
     return None
+
+
+def _too_long(timeout_s: float) -> str:
+    return f"took longer than {timeout_s:g} s"
+
+
+def _not_taken(limits: Limits) -> str:
+    return f"no worker took it in {limits.start_timeout_s:g} s"
 
 
 def _passed(since: datetime, seconds: float, now: datetime) -> bool:

@@ -36,6 +36,8 @@ class Gauges:
 
     async def count_once(self) -> None:
         """Count now."""
+        for use_case in await self._queues.use_cases():
+            metrics.expect_ends(use_case)
         counts = await self._queues.counts()
         slots = await self._workers.by_pool()
         now = await self._documents.now()

@@ -18,7 +18,7 @@ from radbus_scheduler.adapters.leases import Leases, lease_id
 from radbus_scheduler.adapters.queues import Flight, TaskQueues
 from radbus_scheduler.adapters.workers import Workers
 from radbus_scheduler.domain.changes import Backoff, expired, given_back, lost, started
-from radbus_scheduler.domain.limits import Evidence, Finding, GivenBack, Limits, Lost, Started, judge
+from radbus_scheduler.domain.limits import GIVEN_BACK, Evidence, Finding, GivenBack, Limits, Lost, Started, judge
 from radbus_scheduler.handlers.ledger import Ledger
 
 log = structlog.get_logger(__name__)
@@ -101,7 +101,7 @@ class Reaper:
                 await self._ledger.change(job_id, lambda job, now: started(job, told, now))
                 return
             case GivenBack():
-                why = "given back"
+                why = GIVEN_BACK
                 after = await self._ledger.change(
                     job_id, lambda job, now: given_back(job, task, attempt=attempt, now=now)
                 )
