@@ -63,7 +63,9 @@ def create_app(settings: WorkerSettings) -> Service:
     """
     documents, objects = Documents(settings.documents), ObjectStore(settings.objects)
     bus, teller, queue = Bus(settings, pools=[settings.pool]), Teller("worker"), pool_queue(settings.pool)
-    triton = TritonClient(settings.triton_url, shared_memory=settings.triton_shared_memory)
+    triton = TritonClient(
+        settings.triton_url, shared_memory=settings.triton_shared_memory, silent_s=settings.triton_silent_s
+    )
     cpus = CpuPool(processes=settings.cpus, limit_s=settings.pool_limit_s, memory_bytes=settings.process_memory_bytes)
     threads = MachineThreads()
     leases = Leases(documents[records.LEASES], documents[records.JOBS], settings.worker, settings.lease_s)

@@ -51,6 +51,11 @@ class WorkerSettings(ServiceSettings):
     triton_shared_memory: SharedMemoryUse = Field(
         default=SharedMemoryUse.AUTO, description="Large tensors through shared memory: auto (on loopback), on, off."
     )
+    triton_silent_s: float = Field(
+        default=120,
+        gt=0,
+        description="A model that answers nobody for so long is not ready: longer than its longest inference.",
+    )
     seg_labelmap: bool = Field(
         default=False,
         description="Make each SEG also as a Label Map Segmentation (kind seg_labelmap), which older viewers do not "
