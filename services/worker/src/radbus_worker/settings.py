@@ -37,6 +37,12 @@ class WorkerSettings(ServiceSettings):
         default_factory=lambda: Path(tempfile.gettempdir()),
         description="Where a task's private folder is made; the system's folder of temporary files when not given.",
     )
+    scratch_low_bytes: int = Field(
+        default=_GIB,
+        ge=0,
+        description="No orders are taken while the disk of private folders has no more than this free; at most a tenth "
+        "of the disk.",
+    )
     memory_bytes: int = Field(
         default_factory=usable_bytes,
         ge=256 * 1024**2,
