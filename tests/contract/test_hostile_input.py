@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
+from radbus_testing.programs import service_running
 from radbus_testing.waiting import eventually
 
 from tests.contract.addresses import url
@@ -23,6 +25,7 @@ from tests.contract.wire import FORM, RELATED, Part, ask, form_part, multipart
 pytestmark = pytest.mark.stack
 
 HEAD_S = 5  # as the stack of the tests is told
+IDLE_S, BODY_S, LEAST_BYTES = 2, 6, 2048  # as an ingest of these tests' own is told
 GROWTH_LIMIT_MIB = 150  # of a replica that normally has as much
 ITEM = b"\xfe\xff\x00\xe0\0\0\0\0"
 ITEM_UNDEFINED = b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
@@ -66,7 +69,25 @@ def bad_uid(content: bytes, uid: bytes) -> bytes:
     return content
 
 
+def deflate_bomb(content: bytes) -> bytes:
+    """Deflate an instance's data set, with 200 MB of zeros before its pixels."""
+    (length,) = struct.unpack("<L", content[140:144])
+    plain, pixels_at = 144 + length, content.index(b"\xe0\x7f\x10\x00")
+    syntax = b"\x02\x00\x10\x00"
+    meta = replaced(
+        content[144:plain],
+        in_explicit(syntax, b"UI", 20) + b"1.2.840.10008.1.2.1\0",
+        in_explicit(syntax, b"UI", 22) + b"1.2.840.10008.1.2.1.99",
+    )
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    pieces = [content[plain:pixels_at] + struct.pack("<HH2sHL", 0x0029, 0x1010, b"OB", 0, 200_000_000)]
+    pieces += [bytes(1_000_000)] * 200 + [content[pixels_at:]]
+    head = content[:140] + struct.pack("<L", length + 2)
+    return head + meta + b"".join([*map(packer.compress, pieces), packer.flush()])
+
+
 INSTANCES = {
+    "a deflated header of 200 MB": (deflate_bomb, "when inflated"),
     "an element of 4 GiB": (
         lambda one: before_pixels(one, element(0x29, 0x1010, b"OB", b"x", 0xFFFFFFFE)),
         "whole file",
@@ -116,16 +137,30 @@ INSTANCES = {
 
 @pytest.fixture(scope="module")
 def ingest_pid(radbus) -> int:
-    return next(program.pid for program in radbus.status() if program.name == radbus.replicas_of("ingest")[0])
+    return pid_of(radbus, radbus.replicas_of("ingest")[0])
+
+
+@pytest.fixture(scope="module")
+def impatient(radbus, tmp_path_factory) -> Iterator[str]:
+    """One more ingest, which waits for no body as long as the others do."""
+    own = {**radbus.environment(), "RADBUS_BODY_IDLE_S": str(IDLE_S), "RADBUS_BODY_S": str(BODY_S)}
+    log, port = tmp_path_factory.mktemp("ingest") / "ingest.log", radbus.layout.port("worker-9")
+    with service_running("ingest", own, port=port, log=log) as address:
+        yield address
+
+
+def pid_of(radbus, name: str) -> int:
+    return next(program.pid for program in radbus.status() if program.name == name)
 
 
 @contextmanager
-def bounded_memory(pid: int) -> Iterator[None]:
+def bounded_memory(*pids: int) -> Iterator[None]:
     """Fail when a program's peak of resident memory grows by more than is normal, or when it has died."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
-    before = _peak_mib(pid)
+    for pid in pids:
+        Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
+    before = {pid: _peak_mib(pid) for pid in pids}
     yield
-    assert _peak_mib(pid) - before < GROWTH_LIMIT_MIB
+    assert all(_peak_mib(pid) - before[pid] < GROWTH_LIMIT_MIB for pid in pids)
 
 
 def _peak_mib(pid: int) -> float:
@@ -267,7 +302,7 @@ def test_names_of_a_zips_entries_lead_nowhere(north, new_series):
     assert not Path("/etc/radbus-evil").exists()
 
 
-def test_the_archive_of_a_run_that_is_hostile_fails_with_a_reason_and_the_worker_goes_on(north, new_series):
+def test_the_archive_of_a_run_that_is_hostile_fails_with_a_reason_and_the_worker_goes_on(radbus, north, new_series):
     series = new_series(3)
     frame = b"\xff\x4f\xff\x51" + struct.pack(
         ">HH8LHBBB", 41, 0, 60_000, 60_000, 0, 0, 60_000, 60_000, 0, 0, 1, 11, 1, 1
@@ -276,15 +311,22 @@ def test_the_archive_of_a_run_that_is_hostile_fails_with_a_reason_and_the_worker
     archives += [zipped(("ct/1", damage(series.instances[0]))) for damage, _ in INSTANCES.values()]
     archives += [b"", b"PK\x05\x06", zipped(("ct/1", _encapsulated(series.instances[0], frame)))]
 
-    runs = [_started(north, archive) for archive in archives]
-    good = _started(north, zipped(*((f"ct/{number}", each) for number, each in enumerate(series.instances))))
+    with bounded_memory(*programs_of_workers(radbus)):
+        runs = [_started(north, archive) for archive in archives]
+        good = _started(north, zipped(*((f"ct/{number}", each) for number, each in enumerate(series.instances))))
+        ended, well = [_ended(north, run) for run in runs], _ended(north, good)
 
-    assert _ended(north, good).status == 200
-    for run in runs:
-        answer = _ended(north, run)
+    assert well.status == 200
+    for answer in ended:
         assert answer.status in (200, 400)
         if answer.status == 400:
             assert answer.json()["extra_details"] == "InvalidZipFile"
+
+
+def programs_of_workers(radbus) -> list[int]:
+    """The workers, and the processes of each that open archives and decode."""
+    workers = [psutil.Process(pid_of(radbus, name)) for name in ("worker-0", "worker-1")]
+    return [each.pid for worker in workers for each in (worker, *worker.children(recursive=True))]
 
 
 def _encapsulated(instance: bytes, frame: bytes) -> bytes:
@@ -356,6 +398,56 @@ def test_a_head_that_comes_slowly_or_never_ends_is_given_up(radbus, ingest_pid):
     assert waited_s > HEAD_S / 2
 
 
+FORMS = {
+    "a form": ("/upload", FORM),
+    "multipart/related": ("/studies", RELATED),
+    "an instance": ("/upload", {"Content-Type": "application/dicom"}),
+    "a zip": ("/upload", {"Content-Type": "application/zip"}),
+    "the zip of a run": ("/v1/model/start/PassThroughModel:1729", {}),
+}
+
+
+def dripped(address: str, head: bytes, piece: bytes, *, timeout_s: float = 30) -> bytes:
+    """Send the same bytes ten times a second, until something is answered or the other side closes."""
+    where, until_s = urlsplit(address), time.monotonic() + timeout_s
+    with socket.create_connection((str(where.hostname), int(where.port or 80)), timeout=0.1) as connection:
+        came = b""
+        connection.sendall(head)
+        while not _is_whole(came) and time.monotonic() < until_s:
+            try:
+                more = connection.recv(65536)
+            except TimeoutError:
+                connection.sendall(piece)
+                continue
+            if not more:
+                break
+            came += more
+    return came
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize(
+    ("piece", "waits_s", "words"),
+    [
+        (b"-", IDLE_S, f"expected {LEAST_BYTES} bytes of the body or more in each {IDLE_S} s"),
+        (b"-" * LEAST_BYTES, BODY_S, f"expected it whole in {BODY_S} s"),
+    ],
+    ids=["slowly", "without end"],
+)
+def test_a_body_that_comes_slowly_or_never_ends_is_given_up(north, impatient, name, piece, waits_s, words):
+    path, headers = FORMS[name]
+    secrets = {"Authorization": f"Token {north.token}", "API_AUTH_SECRET": north.token, "Content-Length": "9000000"}
+    lines = [f"{header}: {value}" for header, value in {**secrets, **headers}.items()]
+    started = time.monotonic()
+
+    answer = dripped(impatient, request(path, *lines), piece)
+    took_s = time.monotonic() - started
+
+    assert answer.startswith(b"HTTP/1.1 408 "), answer
+    assert words.encode() in answer or "run" in name  # whose answers are of its dialect
+    assert took_s > waits_s / 2
+
+
 def test_a_compressed_body_is_refused_and_never_inflated(north, ingest_pid):
     headers = {**north.headers, "Content-Type": "application/dicom", "Content-Encoding": "gzip"}
 
@@ -411,10 +503,11 @@ def test_100_000_parts_are_too_many(north, ingest_pid):
     ],
     ids=["lists", "maps", "digits", "bytes", "surrogates", "numbers", "9 MB"],
 )
-def test_json_that_breaks_its_readers_is_a_refusal(north, body):
-    answer = ask(
-        north.stack, "POST", "/explain", headers={**north.headers, "Content-Type": "application/json"}, body=body
-    )
+def test_json_that_breaks_its_readers_is_a_refusal(radbus, north, body):
+    headers = {**north.headers, "Content-Type": "application/json"}
+
+    with bounded_memory(pid_of(radbus, radbus.replicas_of("router")[0])):
+        answer = ask(north.stack, "POST", "/explain", headers=headers, body=body)
 
     assert 400 <= answer.status < 500
     assert answer.json()["success"] is False

@@ -69,6 +69,11 @@ async def until_quiet(script: Scripted, scheduler_polls_s: float = 0.1) -> None:
     assert script.orders.empty()
 
 
+async def until_past(moment: datetime) -> None:
+    """Let time go by: that nothing happens in it is what is looked for."""
+    await asyncio.sleep((moment - datetime.now(UTC)).total_seconds())
+
+
 async def test_tasks_fan_out_and_the_one_that_needs_them_follows_with_their_outcomes(scheduler, script):
     await script.announce(slots=5)
 
@@ -316,13 +321,13 @@ async def test_a_job_cancelled_by_message_ends_and_its_task_is_given_to_nobody(s
     assert script.failed[job_id].cancelled
 
 
-async def test_a_job_whose_deadline_passes_fails(settings, script):
-    async with running_scheduler(with_changes(settings, job_deadline_s=0.5)):
+async def test_a_job_that_nobody_begins_in_time_fails(settings, script):
+    async with running_scheduler(with_changes(settings, job_wait_s=0.5)):
         job_id = await script.ask()
 
         job = await script.until_job(job_id, "failed")
 
-    assert job["reason"] == "the job's deadline has passed"
+    assert (job["reason"], job["begun_at"]) == ("no worker was free to begin it in time", None)
     assert [task["state"] for task in job["tasks"]] == ["cancelled"]
 
 
@@ -336,6 +341,21 @@ async def test_a_scheduler_shows_that_no_job_of_a_use_case_has_failed_while_its_
         await script.ask()
 
         await eventually(shown)
+
+
+async def test_a_job_that_has_waited_for_longer_than_its_deadline_has_all_of_it_once_it_is_begun(settings, script):
+    async with running_scheduler(with_changes(settings, job_deadline_s=3)):
+        job_id = await script.ask()
+        asked = await script.job(job_id)
+        await until_past(asked["requested_at"] + timedelta(seconds=3.5))
+        await script.announce(slots=1)
+        order = await script.order()
+        begun = await script.job(job_id)
+
+        job = await script.until_job(job_id, "failed")
+
+    assert order.finish_by == begun["finish_by"] == begun["begun_at"] + timedelta(seconds=3)
+    assert job["reason"] == "the job's deadline has passed"
 
 
 async def test_what_a_crash_left_in_the_outbox_is_told_after_it(settings, script):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,6 @@ from radbus_testing.waiting import until
 
 pytestmark = pytest.mark.stack
 
-BASE_PORT = 18500
 CONFIG = """
 name: "obedient"
 backend: "python"
@@ -40,6 +40,7 @@ instance_group [ { count: 1 kind: KIND_CPU } ]
 """
 MODEL = """
 import os
+import pathlib
 import time
 
 import numpy as np
@@ -52,6 +53,11 @@ class TritonPythonModel:
 
     def _answer(self, request):
         array = pb_utils.get_input_tensor_by_name(request, "IN").as_numpy()
+        here = pathlib.Path(__file__)
+        if here.with_name("fail").exists():
+            raise ValueError("told to fail")
+        while here.with_name("hang").exists():
+            time.sleep(0.05)
         wish = float(pb_utils.get_input_tensor_by_name(request, "WISH").as_numpy()[0])
         if wish == -1:
             raise ValueError("asked to fail")
@@ -65,6 +71,7 @@ class TritonPythonModel:
 """
 LARGE, SMALL = (40, 256, 256), (2, 8, 8)  # 5 MiB, and 256 bytes
 FAIL, DIE, NOTHING = -1.0, -2.0, -3.0
+SILENT_S = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +84,10 @@ def models(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(stack, models, tmp_path_factory) -> Iterator[str]:
+def address(stack, models, tmp_path_factory, base_port) -> Iterator[str]:
     """A Triton with that one model; the other servers are the session's."""
     shared = {name: value for name, value in stack.environment().items() if name != "RADBUS_TRITON_URL"}
-    own = LocalStack(tmp_path_factory.mktemp("triton"), BASE_PORT, machines_dir=models, given=shared)
+    own = LocalStack(tmp_path_factory.mktemp("triton"), base_port + 500, machines_dir=models, given=shared)
     try:
         own.up(services=False)
         yield own.environment()["RADBUS_TRITON_URL"]
@@ -199,15 +206,20 @@ async def test_a_model_whose_process_has_died_is_loaded_anew(model):
     assert (await model.infer(inputs(), outputs()))["TEXT"][0] == b"hello"
 
 
-async def test_a_model_whose_process_was_killed_is_not_ready_and_is_again_once_it_was_looked_at(client, model, models):
+@pytest.mark.parametrize("strike", [psutil.Process.kill, psutil.Process.suspend], ids=["killed", "frozen"])
+async def test_a_model_whose_process_was_struck_is_not_ready_and_is_again_once_it_was_looked_at(
+    client, model, models, strike
+):
     await model.infer(inputs(), outputs())
     (process,) = (each for each in psutil.process_iter(["cmdline"]) if _runs(each, models))
-    process.kill()
+    strike(process)
 
     # Triton itself notices within a second or two; until then the model is as good as busy.
     found = await until(lambda: client.check(["obedient"]), timeout_s=20, what="word of the dead process")
     assert found == "the process of model obedient had died; it is loaded anew"
     await until(lambda: _is_well(client), timeout_s=20, what="model that was loaded anew")
+    with suppress(psutil.NoSuchProcess):  # Triton leaves one that stands still as it is
+        process.kill()
 
 
 async def test_what_is_wrong_with_a_model_is_said_before_it_is_mended(client, models):
@@ -250,6 +262,63 @@ async def test_a_model_that_is_busy_is_not_taken_for_dead(client, model):
 
     assert await client.check(["obedient"]) is None
     await request
+
+
+@contextmanager
+def told_to(models: Path, fault: str) -> Iterator[None]:
+    """Let the model fail, or hang, at all that it is asked."""
+    told = models / "obedient" / "1" / fault
+    told.touch()
+    try:
+        yield
+    finally:
+        told.unlink()
+
+
+async def test_a_model_that_is_busy_for_others_is_not_taken_for_silent(address, model):
+    client = TritonClient(address, silent_s=SILENT_S)
+    checks, until_s = [], time.monotonic() + 3 * SILENT_S
+
+    async def keep_busy() -> None:
+        while time.monotonic() < until_s:
+            await asyncio.gather(*(model.infer(inputs(1.5, SMALL), outputs(SMALL)) for _ in range(4)))
+
+    load = asyncio.create_task(keep_busy())
+    while not load.done():
+        checks.append(await client.check(["obedient"]))
+    await load
+    await client.close()
+
+    assert len(checks) > 2
+    assert set(checks) == {None}
+
+
+async def test_a_model_whose_code_hangs_is_not_ready_until_it_answers_again(address, models):
+    client = TritonClient(address, silent_s=SILENT_S)
+
+    with told_to(models, "hang"):
+        first = await client.check(["obedient"])
+        found = await until(lambda: client.check(["obedient"]), timeout_s=10 * SILENT_S, what="word of the silence")
+
+    assert first is None
+    assert found == f"model obedient does not answer, for more than {SILENT_S:g} s"
+    await until(lambda: _is_well(client), timeout_s=20, what="model that answers again")
+    await client.close()
+
+
+async def test_a_model_that_fails_at_all_it_is_asked_is_not_ready_until_it_answers_again(address, models):
+    client = TritonClient(address, silent_s=SILENT_S)
+    asked = TritonModel(client, "obedient", timeout_s=20)
+
+    with told_to(models, "fail"):
+        for _ in range(3):
+            with pytest.raises(TritonUnavailableError, match="told to fail"):
+                await asked.infer(inputs(), outputs())
+        found = await until(lambda: client.check(["obedient"]), timeout_s=10 * SILENT_S, what="word of the failures")
+
+    assert found == f"model obedient fails at all that it is asked, for more than {SILENT_S:g} s"
+    await until(lambda: _is_well(client), timeout_s=20, what="model that answers again")
+    await client.close()
 
 
 async def test_the_memory_of_a_killed_client_is_forgotten(address):

@@ -36,6 +36,7 @@ from radbus_runtime.events import Teller
 from radbus_runtime.settings import ServiceSettings
 from radbus_storage.documents import Documents
 from radbus_storage.objects import ObjectStore
+from radbus_testing.disk import SmallDisk, can_mount, small_disk
 from radbus_testing.phantom import chest_phantom
 from radbus_testing.phantom_dicom import phantom_instances
 from radbus_testing.programs import python_path, settings_of
@@ -86,6 +87,7 @@ TWO_INPUTS |= {"channels": ["ct", "flair"], "dicom_tags": ["ConvolutionKernel"]}
 PASS_THROUGH = {"name": "pass-through", "version": "1729", "title": "P", "runner": "python"}
 PASS_THROUGH |= {"model_id": "PassThroughModel:1729"}
 CALLS = {**TWO_INPUTS, "name": "calls", "version": "calls", "channels": []}
+SCRATCH_BYTES = 1536 * 1024
 WAYS = {"threshold": 300, "slow": 300, "hurried": 1.5, "broken": 300, "refuses": 300}
 
 
@@ -147,6 +149,11 @@ class Worker:
             self.process.kill()
         self.process.wait(10)
         self._log.close()
+
+    async def unready(self) -> dict[str, Any] | None:
+        """Return what is said of a worker that is not ready, and None of one that is."""
+        answer = await asyncio.to_thread(requests.get, f"http://127.0.0.1:{self.port}/readyz", timeout=5)
+        return answer.json() if answer.status_code == 503 else None
 
     async def _ready(self) -> bool:
         if self.process.poll() is not None:
@@ -602,6 +609,55 @@ async def test_a_full_worker_leaves_orders_to_an_idle_one(hospital, start_worker
     outcome = await hospital.outcome(quick)
 
     assert outcome["worker"] != lease["worker"]
+
+
+@pytest.fixture
+def scratch(tmp_path) -> Iterator[SmallDisk]:
+    """A small disk where the workers of this test make their tasks' folders."""
+    if not can_mount():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("a disk of its own needs root to be mounted")
+    with small_disk(tmp_path / "scratch", size_bytes=SCRATCH_BYTES) as disk:
+        yield disk
+
+
+async def test_a_series_that_does_not_fit_on_a_workers_disk_fails_at_once_for_another_and_the_next_is_judged(
+    hospital, start_worker, scratch
+):
+    worker = await start_worker().ready()
+    order = await hospital.order("threshold", await hospital.store_series(slices=60))
+    next_order = await hospital.order("threshold", await hospital.store_series(slices=8))
+
+    await hospital.send(order)
+    await hospital.send(next_order)
+    outcome, next_outcome = await hospital.outcome(order), await hospital.outcome(next_order)
+
+    assert (outcome["succeeded"], outcome["reason"]) == (False, "a disk of this machine is full")
+    assert hospital.told("task.failed", order)[0]["again"] is True
+    assert next_outcome["succeeded"], next_outcome["reason"]
+    assert not list(worker.scratch.iterdir())
+
+
+async def test_a_worker_whose_disk_is_full_is_not_ready_and_leaves_orders_to_others_until_there_is_room(
+    hospital, start_worker, scratch
+):
+    worker = await start_worker().ready()
+    order = await hospital.order("threshold", await hospital.store_series(slices=8))
+
+    scratch.fill()
+    unready = await until(worker.unready, what=lambda: "a worker that is not ready")
+    await until(lambda: _true(hospital.beats()[-1]["draining"]), what=lambda: "word that it wants no tasks")
+    await hospital.send(order)
+    heard = len(hospital.beats())
+    await until(lambda: _true(len(hospital.beats()) > heard + 2), what=lambda: "two more heartbeats")
+    waiting = await hospital.waiting_orders()
+    scratch.free()
+    outcome = await hospital.outcome(order)
+
+    assert "bytes free for tasks' folders; there are 0" in unready["checks"]["scratch"]
+    assert waiting == 1
+    assert outcome["succeeded"], outcome["reason"]
+    await worker.ready()
+    assert not hospital.beats()[-1]["draining"]
 
 
 async def test_at_sigterm_a_run_that_takes_too_long_gives_its_lease_up_and_the_worker_says_that_it_drains(

@@ -227,6 +227,7 @@ class Ingest:
         piece_bytes: int = 1000,
         disconnect: bool = False,
         stall: bool = False,
+        pause_s: float = 0,
         secret: str | None = None,
         **headers: str,
     ) -> Answer:
@@ -246,6 +247,7 @@ class Ingest:
             if stall and len(messages) == 1:
                 self.stalled.set()
                 await asyncio.Event().wait()
+            await asyncio.sleep(pause_s)
             return messages.pop(0) if messages else {"type": "http.disconnect"}
 
         async def send(message: Any) -> None:

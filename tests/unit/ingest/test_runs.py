@@ -108,6 +108,30 @@ async def test_a_body_that_does_not_arrive_in_time_is_408(path, times, make_inge
     assert ingest.room.used_bytes == 0
 
 
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [
+        (START, None),
+        ("/upload", "multipart/form-data; boundary=b"),
+        ("/studies", "multipart/related; boundary=b"),
+        ("/upload", "application/dicom"),
+        ("/upload", "application/zip"),
+    ],
+)
+async def test_a_body_that_comes_byte_by_byte_is_408_and_says_how_fast_it_is_to_come(
+    path, content_type, make_ingest, make_instance, multipart
+):
+    ingest = make_ingest(limits=replace(LIMITS, body_idle_s=0.05, body_least_bytes_per_s=2000))
+    body = multipart(("a", make_instance(1)))
+
+    answer = await ingest.post(path, body, content_type, secret="right", piece_bytes=1, pause_s=0.002)
+
+    assert answer.status == 408
+    if path != START:  # whose answers are of its dialect
+        assert b"expected 100 bytes of the body or more in each 0.05 s" in answer.body
+    assert ingest.room.used_bytes == 0
+
+
 @pytest.mark.parametrize("store", ["objects", "records", "begin"])
 async def test_while_a_store_is_away_a_start_is_503_leaves_nothing_and_can_be_repeated(store, ingest):
     ingest.stores.away = {store}

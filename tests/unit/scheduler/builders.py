@@ -21,6 +21,7 @@ from radbus_scheduler.domain.plan import plan
 
 T0 = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 BACKOFF = Backoff(first_s=2, limit_s=60)
+WAIT_S, DEADLINE_S = 43_200, 3600
 
 
 def at(seconds: float) -> datetime:
@@ -63,17 +64,17 @@ def request_on_archive(*tasks: TaskSpec) -> JobRequestedV1:
     return request(*tasks).model_copy(update={**nothing, "archive": "north/runs/job/upload.zip"})
 
 
-def job(*tasks: TaskSpec, deadline_s: float = 3600, traceparent: str | None = None) -> Job:
-    return planned(request(*tasks), deadline_s=deadline_s, traceparent=traceparent)
+def job(*tasks: TaskSpec, wait_s: float = WAIT_S, traceparent: str | None = None) -> Job:
+    return planned(request(*tasks), wait_s=wait_s, traceparent=traceparent)
 
 
-def planned(asked: JobRequestedV1, *, deadline_s: float = 3600, traceparent: str | None = None) -> Job:
+def planned(asked: JobRequestedV1, *, wait_s: float = WAIT_S, traceparent: str | None = None) -> Job:
     return plan(
         asked,
         institution="north",
         machines=MACHINES,
         now=T0,
-        deadline_s=deadline_s,
+        wait_s=wait_s,
         traceparent=traceparent,
     )
 
@@ -86,7 +87,9 @@ def given(after: Job | None) -> Job:
 def in_flight(before: Job, task_id: str = "a", *, now: datetime = T0) -> Job:
     task = before.task(task_id)
     assert task is not None
-    return given(dispatched(before, task_id, attempt=task.attempt, now=max(now, task.not_before)))
+    return given(
+        dispatched(before, task_id, attempt=task.attempt, now=max(now, task.not_before), deadline_s=DEADLINE_S)
+    )
 
 
 def started_fact(task_id: str = "a", attempt: int = 1) -> TaskStartedV1:

@@ -26,8 +26,10 @@ from radbus_scheduler.domain.transitions import TASK_TRANSITIONS, has_ended, may
 
 from tests.unit.scheduler.builders import (
     BACKOFF,
+    DEADLINE_S,
     MACHINES,
     T0,
+    WAIT_S,
     at,
     failed_fact,
     given,
@@ -38,6 +40,7 @@ from tests.unit.scheduler.builders import (
     succeeded_fact,
 )
 
+CHAIN = (TaskSpec(id="a", machine="m"), TaskSpec(id="b", machine="report", needs=("a",)))
 FAN = (TaskSpec(id="a", machine="m"), TaskSpec(id="b", machine="m"), TaskSpec(id="c", machine="m", needs=("a", "b")))
 
 
@@ -67,8 +70,8 @@ def test_dispatching_begins_the_next_attempt():
 def test_a_task_is_dispatched_once_for_each_attempt():
     after = in_flight(job())
 
-    assert dispatched(after, "a", attempt=0, now=T0) is None
-    assert dispatched(after, "a", attempt=1, now=T0) is None
+    assert dispatched(after, "a", attempt=0, now=T0, deadline_s=DEADLINE_S) is None
+    assert dispatched(after, "a", attempt=1, now=T0, deadline_s=DEADLINE_S) is None
 
 
 def test_a_task_runs_when_its_worker_says_so_for_the_current_attempt():
@@ -125,7 +128,7 @@ def test_a_failed_attempt_is_followed_by_another_after_a_wait_that_doubles():
 
     assert (first.tasks[0].state, first.tasks[0].not_before) == (TaskState.READY, at(2))
     assert (second.tasks[0].not_before, second.tasks[0].reason) == (at(4), "no memory")
-    assert dispatched(second, "a", attempt=2, now=at(3.9)) is None
+    assert dispatched(second, "a", attempt=2, now=at(3.9), deadline_s=DEADLINE_S) is None
 
 
 def test_an_older_attempts_failure_says_nothing():
@@ -185,17 +188,35 @@ def test_a_cancelled_job_has_no_task_left_to_do_and_takes_nothing_more():
     assert cancelled(after, "again", at(2)) is None
 
 
-def test_a_job_fails_at_its_deadline_and_not_before():
-    running = in_flight(job(deadline_s=10))
+def test_a_jobs_deadline_runs_from_when_its_first_task_is_handed_out_however_long_it_has_waited():
+    running = in_flight(job(), now=at(WAIT_S - 1))
+    end_s = WAIT_S - 1 + DEADLINE_S
 
-    assert expired(running, at(9.9)) is None
-    assert given(expired(running, at(10))).state is JobState.FAILED
+    assert expired(running, at(end_s - 0.1)) is None
+    after = given(expired(running, at(end_s)))
+    assert (after.state, after.reason) == (JobState.FAILED, "the job's deadline has passed")
+
+
+def test_a_job_that_nobody_begins_fails_when_it_has_waited_too_long_and_not_before():
+    waiting = job()
+
+    assert expired(waiting, at(WAIT_S - 0.1)) is None
+    after = given(expired(waiting, at(WAIT_S)))
+    assert (after.state, after.reason) == (JobState.FAILED, "no worker was free to begin it in time")
+
+
+def test_no_later_task_and_no_later_attempt_moves_a_jobs_deadline():
+    first = in_flight(job(*CHAIN), now=at(1))
+    second = in_flight(given(failed(first, failed_fact(), now=at(2), backoff=BACKOFF)), now=at(5))
+    last = in_flight(given(succeeded(second, succeeded_fact(attempt=2), at(6))), "b", now=at(7))
+
+    assert {each.finish_by for each in (first, second, last)} == {at(1 + DEADLINE_S)}
 
 
 def test_a_job_that_has_ended_does_not_expire():
-    done = given(succeeded(in_flight(job(deadline_s=10)), succeeded_fact(), at(1)))
+    done = given(succeeded(in_flight(job()), succeeded_fact(), at(1)))
 
-    assert expired(done, at(11)) is None
+    assert expired(done, at(1 + DEADLINE_S + WAIT_S)) is None
 
 
 def test_the_dispatcher_is_woken_by_what_becomes_ready_or_free_and_by_nothing_else():
@@ -248,13 +269,13 @@ def test_whatever_is_told_in_whatever_order_only_a_retry_follows_on_an_end_and_a
 
 def _told(before: Job, kind: str, task_id: str, attempt: int) -> Job | None:
     changes: dict[str, Callable[[], Job | None]] = {
-        "dispatch": lambda: dispatched(before, task_id, attempt=attempt - 1, now=at(1000)),
+        "dispatch": lambda: dispatched(before, task_id, attempt=attempt - 1, now=at(1000), deadline_s=DEADLINE_S),
         "start": lambda: started(before, started_fact(task_id, attempt), T0),
         "succeed": lambda: succeeded(before, succeeded_fact(task_id, attempt), T0),
         "fail": lambda: failed(before, failed_fact(task_id, attempt), now=T0, backoff=BACKOFF),
         "lose": lambda: lost(before, task_id, attempt=attempt, reason="gone", now=T0, backoff=BACKOFF),
         "give back": lambda: given_back(before, task_id, attempt=attempt, now=T0),
         "cancel": lambda: cancelled(before, "not wanted", T0),
-        "retry": lambda: retried(before, machines=MACHINES, now=T0, deadline_s=3600),
+        "retry": lambda: retried(before, machines=MACHINES, now=T0, wait_s=WAIT_S),
     }
     return changes[kind]()

@@ -20,7 +20,7 @@ def test_a_task_that_needs_nothing_is_ready_and_the_others_wait():
 
 
 def test_a_task_gets_the_pool_and_the_limits_of_its_machine():
-    made = job(TaskSpec(id="a", machine="m"), deadline_s=60)
+    made = job(TaskSpec(id="a", machine="m"), wait_s=60)
 
     task = made.tasks[0]
     assert (task.pool, task.max_attempts, task.timeout_s) == ("gpu", 3, 100)

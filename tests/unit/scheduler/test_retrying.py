@@ -15,8 +15,10 @@ from radbus_scheduler.handlers.telling import messages_of
 
 from tests.unit.scheduler.builders import (
     BACKOFF,
+    DEADLINE_S,
     MACHINES,
     T0,
+    WAIT_S,
     at,
     failed_fact,
     given,
@@ -38,7 +40,7 @@ def failed_for_good(before: Job, task_id: str = "a") -> Job:
 
 
 def let_go_on(before: Job, **machines: object) -> Job:
-    return given(retried(before, machines={**MACHINES, **machines}, now=at(100), deadline_s=3600))
+    return given(retried(before, machines={**MACHINES, **machines}, now=at(100), wait_s=WAIT_S))
 
 
 def why_not(before: Job, *, newest_revision: int = 1, machines: object = MACHINES, erased: bool = False) -> str | None:
@@ -56,9 +58,10 @@ def test_what_failed_begins_anew_with_fresh_attempts_that_are_counted_on():
 
     task = after.tasks[0]
     assert (after.state, after.reason, after.finished_at) == (JobState.ACTIVE, None, None)
-    assert after.finish_by == at(3700)
+    assert (after.begun_at, after.finish_by) == (None, at(100 + WAIT_S))
     assert (task.state, task.attempt, task.max_attempts, task.ready_at) == (TaskState.READY, 1, 4, at(100))
-    assert given(dispatched(after, "a", attempt=1, now=at(100))).tasks[0].attempt == 2
+    begun = given(dispatched(after, "a", attempt=1, now=at(200), deadline_s=DEADLINE_S))
+    assert (begun.tasks[0].attempt, begun.finish_by) == (2, at(200 + DEADLINE_S))
 
 
 def test_what_has_succeeded_stays_and_what_waited_for_it_is_ready():
@@ -91,7 +94,7 @@ def test_a_job_that_goes_on_already_is_retried_by_nobody_else():
     after = let_go_on(failed_for_good(job()))
 
     assert why_not(after) is None
-    assert retried(after, machines=MACHINES, now=at(200), deadline_s=1) is None
+    assert retried(after, machines=MACHINES, now=at(200), wait_s=1) is None
 
 
 @pytest.mark.parametrize(

@@ -31,3 +31,16 @@ async def test_whoever_watches_is_told_when_a_slot_is_taken_and_given_back():
     slots.give_back()
 
     assert seen == [1, 2, 1]
+
+
+async def test_slots_that_are_closed_are_told_once_and_are_no_less_free():
+    slots, seen = Slots(3), []
+    slots.watch(lambda: seen.append(slots.closed))
+
+    slots.close()
+    slots.close()
+    slots.open()
+    slots.open()
+
+    assert seen == [True, False]
+    assert not slots.full

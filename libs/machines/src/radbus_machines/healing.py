@@ -1,4 +1,4 @@
-"""Whether the code of a model on Triton runs, and loading it anew when it does not."""
+"""Whether the code of a model on Triton runs and answers, and loading it anew when it does not run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import structlog
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from radbus_machines.silence import Canary, Silences
 from radbus_machines.tensors import smallest_inputs
 
 log = structlog.get_logger(__name__)
@@ -26,8 +27,9 @@ _FINISH_S = 5.0
 class Healer:
     """Looks at models, each worker at those that it needs; any number of workers may do so at once."""
 
-    def __init__(self, connected: Callable[[], InferenceServerClient]) -> None:
+    def __init__(self, connected: Callable[[], InferenceServerClient], *, silences: Silences) -> None:
         self._connected = connected
+        self._silences = silences
         self._healing: dict[str, asyncio.Task[None]] = {}
 
     async def check(self, name: str) -> str | None:
@@ -35,22 +37,28 @@ class Healer:
         if not await self._connected().is_model_ready(name, client_timeout=CONTROL_TIMEOUT_S):
             self._begin(name, is_dead=False)
             return f"model {name} is not ready"
-        if await self._is_dead(name):
+        # At once: who asks for readiness has little more time than the canary.
+        answers, canary = await asyncio.gather(self._answers(name), self._canary(name))
+        if canary is None:
             self._begin(name, is_dead=False)
             return f"the process of model {name} had died; it is loaded anew"
-        return None
+        return self._silences.judge(name, canary, answers=answers)
 
-    async def _is_dead(self, model: str) -> bool:
-        """Try the smallest inference: Triton says for ever that a model is ready whose process has died.
-
-        What else the model says to it does not matter, nor that a busy one has no time for it now.
-        """
+    async def _canary(self, model: str) -> Canary | None:
+        """Try the smallest inference; None is a dead process, of which Triton says for ever that it is ready."""
         metadata = await self._connected().get_model_metadata(model, client_timeout=CONTROL_TIMEOUT_S)
         try:
             await self._connected().infer(model, smallest_inputs(metadata), client_timeout=CANARY_TIMEOUT_S)
         except InferenceServerException as error:
-            return STUB_IS_DEAD in (error.message() or "")
-        return False
+            if STUB_IS_DEAD in (error.message() or ""):
+                return None
+            return Canary.LATE if status_of(error) == "DEADLINE_EXCEEDED" else Canary.FAILED
+        return Canary.ANSWERED
+
+    async def _answers(self, model: str) -> int:
+        """Count what a model has answered since it was loaded, to all workers."""
+        found = await self._connected().get_inference_statistics(model, client_timeout=CONTROL_TIMEOUT_S)
+        return sum(each.inference_stats.success.count for each in found.model_stats)
 
     async def heal(self, model: str, *, is_dead: bool = False) -> None:
         """Load a model that is not loaded, or whose process has died: Triton says of that for ever that it is ready.
@@ -77,7 +85,7 @@ class Healer:
         await asyncio.sleep(random.uniform(0, _SPREAD_S))  # noqa: S311 - to be apart, not to be secret
         try:
             if await self._connected().is_model_ready(model, client_timeout=CONTROL_TIMEOUT_S):
-                if not is_dead and not await self._is_dead(model):
+                if not is_dead and await self._canary(model) is not None:
                     return
                 await self._connected().unload_model(model, client_timeout=_LOAD_TIMEOUT_S)
         except InferenceServerException as error:

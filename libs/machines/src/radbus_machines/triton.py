@@ -24,6 +24,7 @@ from radbus_machines.shared_blocks import (
     make_block,
     remove_leftovers,
 )
+from radbus_machines.silence import Silences
 from radbus_machines.tensors import (
     Layout,
     OutputAbsentError,
@@ -67,13 +68,19 @@ class SharedMemoryUse(StrEnum):
 class TritonClient:
     """One connection to Triton, for all models of a process."""
 
-    def __init__(self, url: str, *, shared_memory: SharedMemoryUse = SharedMemoryUse.AUTO) -> None:
-        """Describe the connection to gRPC at `url` (host:port); it is made at first use."""
+    def __init__(
+        self, url: str, *, shared_memory: SharedMemoryUse = SharedMemoryUse.AUTO, silent_s: float = 120.0
+    ) -> None:
+        """Describe the connection to gRPC at `url` (host:port), made at first use.
+
+        A model that answers nobody for `silent_s` is not ready.
+        """
         self._url = url
         self._connection: InferenceServerClient | None = None
         local = url.rpartition(":")[0] in _LOOPBACK
         self._left: set[str] = set()
-        self._healer = Healer(lambda: self.connection)
+        self._silences = Silences(silent_s)
+        self._healer = Healer(lambda: self.connection, silences=self._silences)
         self._shares = shared_memory is SharedMemoryUse.ON or (shared_memory is SharedMemoryUse.AUTO and local)
 
     @property
@@ -100,6 +107,10 @@ class TritonClient:
     async def heal(self, model: str, *, is_dead: bool) -> None:
         """Load a model that is not loaded, or whose process a request has found dead."""
         await self._healer.heal(model, is_dead=is_dead)
+
+    def note(self, model: str, *, answered: bool) -> None:
+        """Take to account, for readiness, what came of a request to a model."""
+        self._silences.note(model, answered=answered)
 
     async def forget_leftovers(self) -> None:
         """Let Triton forget the blocks of clients that were killed: it would hold their memory for ever."""
@@ -187,7 +198,8 @@ class TritonModel:
             check_request(await self._described(), inputs, output_shapes)
             layout = Layout.of(inputs, output_shapes, from_bytes=SHARED_FROM_BYTES)
             async with self._free, self._client.region(layout.size_bytes) as block:
-                return await self._ask(inputs, output_shapes, layout if block else Layout.empty(), block)
+                answer = await self._ask(inputs, output_shapes, layout if block else Layout.empty(), block)
+            self._client.note(self.name, answered=True)
         except OutputAbsentError as error:
             raise TritonUnavailableError(f"model {self.name}: {error}") from error
         except TensorError as error:
@@ -197,7 +209,10 @@ class TritonModel:
             is_dead = STUB_IS_DEAD in str(translated)
             if is_dead or status_of(error) == "NOT_FOUND":
                 await self._client.heal(self.name, is_dead=is_dead)  # the next attempt finds it
+            if isinstance(translated, TransientError):
+                self._client.note(self.name, answered=False)
             raise translated from None
+        return answer
 
     async def _described(self) -> Any:
         if self._metadata is None:

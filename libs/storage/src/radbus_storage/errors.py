@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from radbus_contracts.errors import PermanentError, ServerAwayError, TransientError
 
 
@@ -11,6 +13,10 @@ class StoreUnavailableError(ServerAwayError):
 
 class StoreFullError(StoreUnavailableError):
     """A store has no room; it may have some later."""
+
+
+class DiskFullError(TransientError):
+    """This machine's own disk has no room for what is fetched; another machine's may have."""
 
 
 class StoreFailedError(TransientError):
@@ -27,3 +33,8 @@ class AlreadyThereError(PermanentError):
 
 class ObjectMissingError(PermanentError):
     """No object has this key."""
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Say whether this machine's own disk, or its user's share of it, was full."""
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}

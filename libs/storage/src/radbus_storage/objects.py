@@ -19,7 +19,13 @@ from minio import Minio
 from minio.datatypes import Object
 from minio.error import MinioException, S3Error
 
-from radbus_storage.errors import ObjectMissingError, StoreFullError, StoreUnavailableError
+from radbus_storage.errors import (
+    DiskFullError,
+    ObjectMissingError,
+    StoreFullError,
+    StoreUnavailableError,
+    is_disk_full,
+)
 from radbus_storage.settings import ObjectSettings
 
 T = TypeVar("T")
@@ -112,6 +118,7 @@ class ObjectStore:
 
         Raises:
             ObjectMissingError: There is none.
+            DiskFullError: The file's disk has no room.
         """
         await self._call(lambda: self._client.fget_object(self._bucket, key, str(path)))
 
@@ -225,6 +232,8 @@ class ObjectStore:
                 kind = StoreFullError if error.code in _FULL else StoreUnavailableError
                 raise kind(f"object store: {error.code}") from error
             except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
+                if is_disk_full(error):
+                    raise DiskFullError("a disk of this machine is full") from error
                 raise StoreUnavailableError(f"object store did not answer ({type(error).__name__})") from error
 
 

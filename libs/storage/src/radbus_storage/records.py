@@ -186,7 +186,8 @@ class JobRecord(TypedDict):
     retries: int  # how often it went on after it had failed or was cancelled
     requested_at: datetime
     accepted_at: datetime | None  # when its last instance was accepted; none where somebody asked for it later
-    finish_by: datetime
+    finish_by: datetime  # by when it is to be begun; once it is, by when it is to end
+    begun_at: datetime | None  # when its first task was handed out; absent in older records
     finished_at: datetime | None
     reason: str | None
     traceparent: str | None  # of the request, so that its tasks' orders go on with its trace

@@ -84,6 +84,9 @@ class IngestSettings(ServiceSettings):
         default=(), description="Workspaces or token names, comma separated, not refused however many tasks wait."
     )
     body_idle_s: float = Field(default=60, gt=0, description="How long to wait for the next bytes of a body; then 408.")
+    body_least_bytes_per_s: int = Field(
+        default=1024, ge=0, description="Least rate at which a body comes, averaged over RADBUS_BODY_IDLE_S; else 408."
+    )
     body_s: float = Field(default=14_400, gt=0, description="How long a whole body may take; then 408.")
     machines_dir: Path = Field(description="Folder with the machines' manifests, */machine.yaml.")
     run_repeat_s: float = Field(
@@ -114,6 +117,7 @@ class IngestSettings(ServiceSettings):
             zips=ZipLimits(self.zip_entry_limit, self.zip_inflated_limit_bytes, self.zip_ratio_limit),
             body_s=self.body_s,
             body_idle_s=self.body_idle_s,
+            body_least_bytes_per_s=self.body_least_bytes_per_s,
         )
 
     @property

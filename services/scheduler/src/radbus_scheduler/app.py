@@ -48,9 +48,9 @@ def create_app(settings: SchedulerSettings) -> Service:
     nudge = Nudge()
     ledger = Ledger(jobs, relay, Teller("scheduler"), on_change=nudge.give)
 
-    requests = JobRequests(documents, jobs, leases, ledger, machines=machines, deadline_s=settings.job_deadline_s)
+    requests = JobRequests(documents, jobs, leases, ledger, machines=machines, wait_s=settings.job_wait_s)
     _subscribe(bus, requests, TaskFacts(ledger, workers, backoff=settings.backoff))
-    rules = DispatchRules(settings.policy, settings.look_ahead, settings.dispatch_every_s)
+    rules = DispatchRules(settings.policy, settings.look_ahead, settings.dispatch_every_s, settings.job_deadline_s)
     turn = DispatchTurn(documents[records.TURNS])
     dispatcher = Dispatcher(documents, queues, workers, turn, ledger, rules=rules, nudge=nudge)
     reaper = Reaper(

@@ -24,7 +24,14 @@ class SchedulerSettings(ServiceSettings):
     start_timeout_s: float = Field(
         default=30, gt=0, description="An order that no worker takes for so long, though its pool is idle, is lost."
     )
-    job_deadline_s: float = Field(default=3600, gt=0, description="A job that has not ended by then has failed.")
+    job_wait_s: float = Field(
+        default=43_200, gt=0, description="A job of which no task was handed out for so long has failed."
+    )
+    job_deadline_s: float = Field(
+        default=3600,
+        gt=0,
+        description="A job that has not ended so long after its first task was handed out has failed.",
+    )
     routine_ages_after_s: float = Field(default=600, gt=0, description="A routine task then counts as high.")
     high_ages_after_s: float = Field(default=1800, gt=0, description="A high task then counts as stat.")
     weights: dict[str, float] = Field(

@@ -48,6 +48,7 @@ from radbus_worker.handlers.judge_volume import JudgeVolume, VolumeWorkshop
 from radbus_worker.handlers.make_report import MakeReport
 from radbus_worker.handlers.run_task import RunTaskHandler
 from radbus_worker.handlers.running import Running
+from radbus_worker.handlers.scratch_room import ScratchRoom
 from radbus_worker.settings import WorkerSettings
 
 _TELL_S = 5.0
@@ -63,7 +64,9 @@ def create_app(settings: WorkerSettings) -> Service:
     """
     documents, objects = Documents(settings.documents), ObjectStore(settings.objects)
     bus, teller, queue = Bus(settings, pools=[settings.pool]), Teller("worker"), pool_queue(settings.pool)
-    triton = TritonClient(settings.triton_url, shared_memory=settings.triton_shared_memory)
+    triton = TritonClient(
+        settings.triton_url, shared_memory=settings.triton_shared_memory, silent_s=settings.triton_silent_s
+    )
     cpus = CpuPool(processes=settings.cpus, limit_s=settings.pool_limit_s, memory_bytes=settings.process_memory_bytes)
     threads = MachineThreads()
     leases = Leases(documents[records.LEASES], documents[records.JOBS], settings.worker, settings.lease_s)
@@ -76,6 +79,7 @@ def create_app(settings: WorkerSettings) -> Service:
     slots, running = Slots(settings.slots), Running()
     metrics.slots_busy.set_function(lambda: slots.busy)
     intake = Intake(bus, queue, slots)
+    room = ScratchRoom(settings.scratch_dir, slots, low_bytes=settings.scratch_low_bytes)
     heartbeat = Heartbeat(
         courtesies, slots, worker=settings.worker, pool=settings.pool, every_s=settings.heartbeat_every_s
     )
@@ -95,13 +99,15 @@ def create_app(settings: WorkerSettings) -> Service:
         loops=[
             running.run,
             intake.run,
+            room.run,
             heartbeat.run,
             relay.run,
             cpus.warm,
             partial(_end_when_stuck, threads),
             partial(_clear_leftovers, settings, triton),
         ],
-        checks={"machines": threads.check} | ({"triton": lambda: triton.check(models)} if models else {}),
+        checks={"machines": threads.check, "scratch": room.check}
+        | ({"triton": lambda: triton.check(models)} if models else {}),
         drain=[
             heartbeat.drain,
             partial(running.drain, settings.drain_s),

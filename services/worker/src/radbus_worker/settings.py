@@ -37,6 +37,12 @@ class WorkerSettings(ServiceSettings):
         default_factory=lambda: Path(tempfile.gettempdir()),
         description="Where a task's private folder is made; the system's folder of temporary files when not given.",
     )
+    scratch_low_bytes: int = Field(
+        default=_GIB,
+        ge=0,
+        description="No orders are taken while the disk of private folders has no more than this free; at most a tenth "
+        "of the disk.",
+    )
     memory_bytes: int = Field(
         default_factory=usable_bytes,
         ge=256 * 1024**2,
@@ -50,6 +56,11 @@ class WorkerSettings(ServiceSettings):
     triton_in_flight: int = Field(default=2, ge=1, description="Requests to one model at a time.")
     triton_shared_memory: SharedMemoryUse = Field(
         default=SharedMemoryUse.AUTO, description="Large tensors through shared memory: auto (on loopback), on, off."
+    )
+    triton_silent_s: float = Field(
+        default=120,
+        gt=0,
+        description="A model that answers nobody for so long is not ready: longer than its longest inference.",
     )
     seg_labelmap: bool = Field(
         default=False,

@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from radbus_ingest.adapters.multipart import MultipartBody
 from radbus_ingest.adapters.spool import Part, Room, Spool
 from radbus_ingest.domain.limits import BodyError, BodyKindError, BodyLateError, BodyTooLargeError, Limits
+from radbus_ingest.domain.pace import Pace
 
 _FEED_BYTES: Final = 256 * 1024  # one hop to a thread for so many bytes
 _BARE_NAME: Final = "file0"
@@ -148,8 +149,9 @@ class BodyReader:
             raise BodyTooLargeError(f"expected a body of at most {limit_bytes} bytes")
         gathered, waiting_bytes, total_bytes = [], 0, 0
         stream = request.stream()
+        pace = Pace(least_bytes_per_s=self._limits.body_least_bytes_per_s, within_s=self._limits.body_idle_s)
         finish_by = time.monotonic() + self._limits.body_s
-        while (piece := await self._next_piece(stream, finish_by)) is not None:
+        while (piece := await self._next_piece(stream, pace, finish_by)) is not None:
             gathered.append(piece)
             waiting_bytes += len(piece)
             total_bytes += len(piece)
@@ -164,15 +166,18 @@ class BodyReader:
             await self._go_on()
             yield b"".join(gathered)
 
-    async def _next_piece(self, stream: AsyncIterator[bytes], finish_by: float) -> bytes | None:
-        idle_s, left_s = self._limits.body_idle_s, finish_by - time.monotonic()
+    async def _next_piece(self, stream: AsyncIterator[bytes], pace: Pace, finish_by: float) -> bytes | None:
+        started = time.monotonic()
+        left_s = finish_by - started
         try:
-            async with asyncio.timeout(min(idle_s, left_s)):
-                return await anext(stream, None)
+            async with asyncio.timeout(min(pace.left_s, left_s)):
+                piece = await anext(stream, None)
         except TimeoutError:
-            text = (
-                f"more of the body within {idle_s:g} s" if idle_s < left_s else f"it whole in {self._limits.body_s:g} s"
-            )
-            raise BodyLateError(f"expected {text}") from None
+            expected = f"it whole in {self._limits.body_s:g} s"
+            if pace.left_s < left_s:
+                expected = f"{pace.least_bytes} bytes of the body or more in each {pace.within_s:g} s"
+            raise BodyLateError(f"expected {expected}") from None
         except ClientDisconnect:
             raise BodyError("expected more of the body; the client went away") from None
+        pace.came(len(piece or b""), waited_s=time.monotonic() - started)
+        return piece

@@ -20,6 +20,7 @@ class Limits:
     zips: ZipLimits
     body_s: float = 4 * 3600
     body_idle_s: float = 60
+    body_least_bytes_per_s: int = 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ def changing_fields(job: Job) -> Document:
         "tasks": [_task_document(task) for task in job.tasks],
         "retries": job.retries,
         "finish_by": job.finish_by,
+        "begun_at": job.begun_at,
         "finished_at": job.finished_at,
         "reason": job.reason,
     }
@@ -63,6 +64,7 @@ def job_of(document: Document) -> Job:
         tasks=tuple(task_of(task) for task in document["tasks"]),
         requested_at=document["requested_at"],
         finish_by=document["finish_by"],
+        begun_at=document.get("begun_at"),
         finished_at=document["finished_at"],
         reason=document["reason"],
         traceparent=document["traceparent"],

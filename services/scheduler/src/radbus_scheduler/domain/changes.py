@@ -28,13 +28,15 @@ class Backoff:
         return timedelta(seconds=min(self.first_s * 2.0 ** min(attempt - 1, 32), self.limit_s))
 
 
-def dispatched(job: Job, task_id: str, *, attempt: int, now: datetime) -> Job | None:
-    """Begin the attempt that follows `attempt`, if the task still waits for it."""
+def dispatched(job: Job, task_id: str, *, attempt: int, now: datetime, deadline_s: float) -> Job | None:
+    """Begin the attempt that follows `attempt`, if the task still waits for it; the first begins the job."""
     task = job.task(task_id)
     if task is None or task.attempt != attempt or task.not_before > now:
         return None
     if not may_become(task.state, TaskState.DISPATCHED):
         return None
+    if job.begun_at is None:
+        job = replace(job, begun_at=now, finish_by=now + timedelta(seconds=deadline_s))
     return job.with_task(
         replace(task, state=TaskState.DISPATCHED, attempt=attempt + 1, dispatched_at=now, started_at=None, reason=None)
     )
@@ -107,10 +109,11 @@ def cancelled(job: Job, reason: str, now: datetime) -> Job | None:
 
 
 def expired(job: Job, now: datetime) -> Job | None:
-    """The job's deadline has passed."""
+    """The job's deadline has passed, or nobody has begun it in time."""
     if now < job.finish_by:
         return None
-    return _ended(job, JobState.FAILED, "the job's deadline has passed", now)
+    why = "no worker was free to begin it in time" if job.begun_at is None else "the job's deadline has passed"
+    return _ended(job, JobState.FAILED, why, now)
 
 
 def _in_flight(job: Job, task_id: str, attempt: int) -> Task | None:

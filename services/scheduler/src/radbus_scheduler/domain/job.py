@@ -59,6 +59,7 @@ class Task:
 class Job:
     """One use case on one revision of its subject; one on an archive has no study and no series.
 
+    `finish_by` is by when it is to be begun, and from `begun_at`, when its first task is handed out, by when to end.
     `retries` counts how often somebody let it go on after it had failed or was cancelled.
     """
 
@@ -78,6 +79,7 @@ class Job:
     tasks: tuple[Task, ...]
     requested_at: datetime
     finish_by: datetime
+    begun_at: datetime | None = None
     finished_at: datetime | None = None
     reason: str | None = None
     traceparent: str | None = None

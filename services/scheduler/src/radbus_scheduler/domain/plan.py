@@ -21,7 +21,7 @@ def plan(
     institution: str,
     machines: Machines,
     now: datetime,
-    deadline_s: float,
+    wait_s: float,
     traceparent: str | None = None,
 ) -> Job:
     """Make the job; one that can never run is made as failed, with the reason."""
@@ -41,7 +41,7 @@ def plan(
         state=JobState.ACTIVE,
         tasks=tuple(_task(spec, machines.get(spec.machine), now) for spec in asked.tasks),
         requested_at=now,
-        finish_by=now + timedelta(seconds=deadline_s),
+        finish_by=now + timedelta(seconds=wait_s),
         traceparent=traceparent,
         archive=asked.archive,
         accepted_at=asked.accepted_at,

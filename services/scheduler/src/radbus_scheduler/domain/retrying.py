@@ -25,7 +25,7 @@ def why_not_retried(job: Job, *, machines: Machines, newest_revision: int, erase
     return fault_of(job.tasks, machines)
 
 
-def retried(job: Job, *, machines: Machines, now: datetime, deadline_s: float) -> Job | None:
+def retried(job: Job, *, machines: Machines, now: datetime, wait_s: float) -> Job | None:
     """Let a job go on: what has succeeded stays, the rest has fresh attempts, by what its machines are now.
 
     Attempts are counted on, for their number is the fence between them.
@@ -38,7 +38,8 @@ def retried(job: Job, *, machines: Machines, now: datetime, deadline_s: float) -
         state=JobState.ACTIVE,
         tasks=tuple(_begun_anew(task, machines, done, now) for task in job.tasks),
         retries=job.retries + 1,
-        finish_by=now + timedelta(seconds=deadline_s),
+        finish_by=now + timedelta(seconds=wait_s),
+        begun_at=None,
         finished_at=None,
         reason=None,
     )

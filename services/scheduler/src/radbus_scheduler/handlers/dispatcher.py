@@ -48,11 +48,12 @@ class Nudge:
 
 @dataclass(frozen=True, slots=True)
 class DispatchRules:
-    """By what is dispatched, and how far ahead."""
+    """By what is dispatched, how far ahead, and how long a job may take from then on."""
 
     policy: Policy
     look_ahead: int
     every_s: float
+    deadline_s: float
 
 
 class Dispatcher:
@@ -129,8 +130,10 @@ class Dispatcher:
         return found
 
     async def _dispatch(self, chosen: Candidate) -> None:
+        deadline_s = self._rules.deadline_s
         after = await self._ledger.change(
-            chosen.job_id, lambda job, now: dispatched(job, chosen.task_id, attempt=chosen.attempt, now=now)
+            chosen.job_id,
+            lambda job, now: dispatched(job, chosen.task_id, attempt=chosen.attempt, now=now, deadline_s=deadline_s),
         )
         task = after.task(chosen.task_id) if after else None
         if task is None or task.dispatched_at is None:

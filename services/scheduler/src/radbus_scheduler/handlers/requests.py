@@ -39,14 +39,14 @@ class JobRequests:
         ledger: Ledger,
         *,
         machines: Machines,
-        deadline_s: float,
+        wait_s: float,
     ) -> None:
         self._documents = documents
         self._jobs = jobs
         self._leases = leases
         self._ledger = ledger
         self._machines = machines
-        self._deadline_s = deadline_s
+        self._wait_s = wait_s
 
     async def on_job_requested(self, event: Event[JobRequestedV1]) -> None:
         """Make the job once, however often it is asked for; a newer revision takes the place of an older one."""
@@ -55,7 +55,7 @@ class JobRequests:
             institution=event.institution,
             machines=self._machines,
             now=await self._documents.now(),
-            deadline_s=self._deadline_s,
+            wait_s=self._wait_s,
             traceparent=event.traceparent,
         )
         is_new = await self._ledger.add(job)
@@ -87,7 +87,7 @@ class JobRequests:
         return after
 
     def _retried(self, job: Job, now: datetime) -> Job | None:
-        return retried(job, machines=self._machines, now=now, deadline_s=self._deadline_s)
+        return retried(job, machines=self._machines, now=now, wait_s=self._wait_s)
 
     async def _cancel_superseded(self, job: Job) -> None:
         # Asked for again each time, so that a crash after the write above leaves nothing undone.

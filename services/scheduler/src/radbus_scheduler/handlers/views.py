@@ -54,7 +54,9 @@ class JobView(BaseModel):
     reason: str | None = Field(description="Why it failed or was cancelled.")
     retries: int = Field(description="How often it went on after it had failed or was cancelled.")
     requested_at: datetime
-    finish_by: datetime
+    finish_by: datetime = Field(
+        description="When it fails if no task of it was handed out; from then on, when it fails if it has not ended."
+    )
     finished_at: datetime | None
     tasks: list[TaskView]
 

@@ -12,6 +12,7 @@ class Slots:
     def __init__(self, total: int) -> None:
         self.total = total
         self.busy = 0
+        self.closed = False
         self._free = asyncio.Semaphore(total)
         self._watchers: list[Callable[[], None]] = []
 
@@ -20,8 +21,16 @@ class Slots:
         """Whether no slot is free."""
         return self.busy >= self.total
 
+    def close(self) -> None:
+        """Want no tasks for now; those that run go on."""
+        self._become(closed=True)
+
+    def open(self) -> None:
+        """Want tasks again."""
+        self._become(closed=False)
+
     def watch(self, watcher: Callable[[], None]) -> None:
-        """Call `watcher` whenever a slot is taken or given back."""
+        """Call `watcher` whenever a slot is taken or given back, and when the slots are closed or opened."""
         self._watchers.append(watcher)
 
     async def take(self) -> None:
@@ -35,6 +44,11 @@ class Slots:
         self.busy -= 1
         self._free.release()
         self._tell()
+
+    def _become(self, *, closed: bool) -> None:
+        if self.closed is not closed:
+            self.closed = closed
+            self._tell()
 
     def _tell(self) -> None:
         for watcher in self._watchers:

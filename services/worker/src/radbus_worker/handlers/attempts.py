@@ -14,6 +14,7 @@ from radbus_dicom.errors import SeriesNotUsable
 from radbus_machines.manifest import MachineManifest
 from radbus_machines.protocol import Progress
 from radbus_runtime.logs import describe
+from radbus_storage.errors import is_disk_full
 
 from radbus_worker.adapters import metrics
 from radbus_worker.adapters.courtesies import Courtesies
@@ -114,7 +115,8 @@ class Attempts:
             if isinstance(error, TimeoutError) and limit.expired():
                 return too_slow(limit_s)
             log.exception("attempt.failed", exc_info=error)
-            return Failure(f"unexpected error: {describe(error)}", again=True)
+            why = "a disk of this machine is full" if is_disk_full(error) else f"unexpected error: {describe(error)}"
+            return Failure(why, again=True)
 
     async def _with_servers(self, runner: Runner, claim: Claim, progress: Progress, limit: asyncio.Timeout) -> Produced:
         """Run, and run again while a server is away and time is left.

@@ -51,6 +51,6 @@ class Heartbeat:
                 pool=self._pool,
                 slots=self._slots.total,
                 busy=self._slots.busy,
-                draining=self._draining,
+                draining=self._draining or self._slots.closed,
             )
         )

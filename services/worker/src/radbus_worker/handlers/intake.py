@@ -1,4 +1,4 @@
-"""Orders are taken only while a slot is free, so that none waits here while another worker is idle."""
+"""Orders are taken only while a slot is free and open, so that none waits here while another worker is idle."""
 
 from __future__ import annotations
 
@@ -38,17 +38,21 @@ class Intake:
                     log.info("intake.not_paused", exc_info=error)
 
     async def run(self) -> None:
-        """Let orders come again whenever a slot is free, until cancelled."""
+        """Let orders come again whenever a slot is free, and none while the slots are closed, until cancelled."""
         while True:
             await self._changed.wait()
             self._changed.clear()
             async with self._one_at_a_time:
-                if self._slots.full:
-                    continue
                 try:
-                    await self._bus.resume(self._queue)
+                    await self._pause_or_resume()
                 except TransientError as error:
-                    log.info("intake.not_resumed", exc_info=error)
+                    log.info("intake.not_changed", exc_info=error)
                     self._changed.set()
             if self._changed.is_set():
                 await asyncio.sleep(_AGAIN_S)
+
+    async def _pause_or_resume(self) -> None:
+        if self._slots.closed:
+            await self._bus.pause(self._queue)
+        elif not self._slots.full:
+            await self._bus.resume(self._queue)
