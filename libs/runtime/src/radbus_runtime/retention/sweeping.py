@@ -14,6 +14,7 @@ from radbus_storage.documents import NOW, Collection, Document, Documents, Index
 from radbus_storage.errors import AlreadyThereError
 
 from radbus_runtime.retention import metrics
+from radbus_runtime.retention.locks import release_forgotten
 from radbus_runtime.retention.order import EVERYTHING, Kind, Order, What
 from radbus_runtime.retention.picture import Dues, Picture, dues_of
 from radbus_runtime.retention.policy import RetentionPolicy
@@ -64,7 +65,10 @@ class RetentionSweep:
                 log.warning("retention.sweep_failed", exc_info=error)
 
     async def sweep_once(self) -> None:
-        """Ask for the deletion of what is due, and carry out what is open; at most so many of each a round."""
+        """Ask for the deletion of what is due, and carry out what is open; at most so many of each a round.
+
+        What is locked for nothing is given back.
+        """
         if not self._policy.keeps_everything and await self._take_turn():
             await self._look(self._documents[records.STUDIES], Kind.STUDY)
             await self._look(self._documents[records.RUNS], Kind.RUN)
@@ -73,6 +77,7 @@ class RetentionSweep:
             if claim is None:
                 break
             await self._purger.run(claim)
+        await release_forgotten(self._documents)
         await self._measure()
 
     async def _look(self, collection: Collection, kind: Kind) -> None:
