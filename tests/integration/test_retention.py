@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -46,6 +47,7 @@ from radbus_testing.waiting import until
 
 pytestmark = pytest.mark.stack
 
+RADBUS = Path(sys.executable).parent / "radbus"
 LONG_AGO = datetime.now(UTC) - timedelta(days=1000)
 YEAR = timedelta(days=365)
 OF_A_STUDY = (
@@ -486,6 +488,32 @@ async def test_a_wider_purge_than_the_one_that_is_open_is_refused_and_done_once_
     assert (await site.record(narrow["_id"]))["state"] == "finished"
     assert wide["state"] == "finished", wide["waits_for"]
     assert await archive.left(study) == {}
+
+
+async def test_a_purge_of_more_old_studies_than_its_limit_says_so(site, environment):
+    archive = site.archive()
+    studies = [(await archive.study("qct", ended_at=LONG_AGO + timedelta(days=number)))[0] for number in range(3)]
+
+    def purge(*options: str) -> tuple[dict[str, Any], str]:
+        named = ("purge", "--institution", archive.institution, "--older-than", "400d", "--inputs", "--json")
+        done = subprocess.run(
+            [RADBUS, *named, *options],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        return json.loads(done.stdout), done.stderr
+
+    shown, of_shown = await asyncio.to_thread(purge, "--dry-run", "--limit", "2")
+    some, of_some = await asyncio.to_thread(purge, "--yes", "--limit", "2")
+    whole, of_whole = await asyncio.to_thread(purge, "--yes", "--limit", "3")
+
+    assert ([each["uid"] for each in shown["would_erase"]], shown["more"]) == (studies[:2], True)
+    assert ([each["subject_uid"] for each in some["purges"]], some["more"]) == (studies[:2], True)
+    assert ([each["subject_uid"] for each in whole["purges"]], whole["more"]) == (studies, False)
+    assert ["raise --limit" in said for said in (of_shown, of_some, of_whole)] == [True, True, False]
 
 
 async def test_an_audit_finds_a_study_of_which_no_record_is_left_and_is_in_the_trail_itself(site, environment):
