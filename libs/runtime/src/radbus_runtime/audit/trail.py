@@ -16,6 +16,7 @@ from radbus_runtime.audit.access import Access
 from radbus_runtime.audit.codes import Kind
 from radbus_runtime.audit.events import Asked, event_of_access, event_of_service
 from radbus_runtime.audit.repeats import Repeats
+from radbus_runtime.progress import beat
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +76,7 @@ class AuditTrail:
     async def run(self) -> None:
         """Record what was counted, as its windows end."""
         while True:
+            beat("audit trail")
             await asyncio.sleep(_LOOK_EVERY_S)
             for record in self._repeats.ended():
                 self._record_soon(record)

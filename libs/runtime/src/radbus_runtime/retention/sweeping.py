@@ -13,13 +13,14 @@ from radbus_storage import records
 from radbus_storage.documents import NOW, Collection, Document, Documents, Index, after
 from radbus_storage.errors import AlreadyThereError
 
+from radbus_runtime.progress import beat
 from radbus_runtime.retention import metrics
 from radbus_runtime.retention.locks import release_forgotten
 from radbus_runtime.retention.order import EVERYTHING, Kind, Order, What
 from radbus_runtime.retention.picture import Dues, Picture, dues_of
 from radbus_runtime.retention.policy import RetentionPolicy
 from radbus_runtime.retention.purger import Purger
-from radbus_runtime.retention.purges import Purges
+from radbus_runtime.retention.purges import PULSE, Purges
 from radbus_runtime.retention.reading import PictureReader
 
 log = structlog.get_logger(__name__)
@@ -58,6 +59,7 @@ class RetentionSweep:
     async def run(self) -> None:
         """Sweep until cancelled."""
         while True:
+            self._beat()
             await asyncio.sleep(self._every_s)
             try:
                 await self.sweep_once()
@@ -76,6 +78,7 @@ class RetentionSweep:
             claim = await self._purges.claim()
             if claim is None:
                 break
+            self._beat()
             await self._purger.run(claim)
         await release_forgotten(self._documents)
         await self._measure()
@@ -90,6 +93,7 @@ class RetentionSweep:
                 only={"institution": 1, "study_instance_uid": 1, "touches": 1},
             )
             for record in found:
+                self._beat()
                 try:
                     look_at = await self._ask_for_due(kind, record, now)
                 except (PermanentError, LookupError, TypeError, ValueError) as error:
@@ -122,6 +126,9 @@ class RetentionSweep:
         # A job that is asked for later is due no sooner than the shortest period from now.
         new_at = now + timedelta(days=max(1, self._policy.shortest_days))
         return min(dues.until(now) or new_at, new_at)
+
+    def _beat(self) -> None:
+        beat(PULSE, within_s=60 + 2 * self._every_s)
 
     async def _take_turn(self) -> bool:
         """Take the turn of looking, unless another replica has it; with another policy all is looked at again."""
