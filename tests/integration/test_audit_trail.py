@@ -23,7 +23,6 @@ from radbus_runtime.audit.trail import AUDIT_INDEXES, AuditTrail
 from radbus_runtime.auth.principal import Principal
 from radbus_runtime.declare import declare_topology
 from radbus_storage.documents import Document, Documents
-from radbus_storage.records import AUDIT
 from radbus_testing.programs import service_running
 from typer.testing import CliRunner
 
@@ -55,7 +54,7 @@ def events(stack) -> Callable[..., list[Document]]:
     def read(**where: object) -> list[Document]:
         def find(documents: Documents) -> object:
             spelled = {name.replace("__", "."): value for name, value in where.items()}
-            return documents[AUDIT].find(spelled, limit=1000, sort=[("at", 1)])
+            return documents.audit.find(spelled, limit=1000, sort=[("at", 1)])
 
         return asyncio.run(with_documents(stack.environment(), find))  # type: ignore[arg-type]
 
@@ -95,6 +94,7 @@ def test_a_service_records_who_asked_and_its_own_start_and_stop(stack, base_port
     (line,) = [each for each in (tmp_path / "results.log").read_text().splitlines() if access["_id"] in each]
     assert json.loads(line)["event"] == "audit.recorded"
     assert json.loads(line)["route"] == "GET /results/{uid}"
+    assert json.loads(line)["objects"] == ["uid 1.2.3"]
 
 
 def test_what_an_operator_does_to_tokens_is_an_alert_with_the_operators_name(radbus_command, events, institution):

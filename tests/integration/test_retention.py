@@ -529,7 +529,7 @@ async def test_an_audit_finds_a_study_of_which_no_record_is_left_and_is_in_the_t
     assert "study purged (inputs, outputs, records): finished" in told
     for uid in (study, series):
         reads = {"objects.uid": uid, "event.id": READ_TRAIL.event.value, "institution": archive.institution}
-        assert await site.documents[records.AUDIT].count(reads) == 1
+        assert await site.documents.audit.count(reads) == 1
     with pytest.raises(NothingFoundError):
         await audit_in(environment, study, institution="another")
 

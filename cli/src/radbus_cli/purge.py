@@ -14,7 +14,7 @@ from radbus_contracts.errors import PermanentError
 from rich.markup import escape
 from rich.table import Table
 
-from radbus_cli.console import Json, console, errors, log_to_stderr, print_json
+from radbus_cli.console import Json, console, errors, print_json
 from radbus_cli.filters import NotSureError, duration_of
 from radbus_cli.target import Target
 
@@ -82,7 +82,6 @@ def purge(  # noqa: PLR0913 - its options
         by=f"{operator()}@{socket.gethostname()}",
         reason=reason,
     )
-    log_to_stderr()
     asyncio.run(_purge(wanted, dry_run=dry_run, yes=yes, as_json=as_json))
 
 
