@@ -19,7 +19,6 @@ from radbus_cli.tokens import create_in
 from radbus_runtime.audit.middleware import PATH_OBJECTS, UNNAMED
 from radbus_runtime.auth.principal import AccessScope
 from radbus_storage.documents import Documents
-from radbus_storage.records import AUDIT
 from radbus_storage.settings import DocumentSettings
 from radbus_testing.waiting import eventually
 
@@ -80,7 +79,7 @@ class Trail:
     async def _find(self, where: dict[str, Any]) -> list[dict[str, Any]]:
         documents = Documents(self._settings)
         try:
-            return await documents[AUDIT].find(where, limit=10_000)
+            return await documents.audit.find(where, limit=10_000)
         finally:
             documents.close()
 

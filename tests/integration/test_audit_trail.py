@@ -7,23 +7,26 @@ import getpass
 import json
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
 import aio_pika
 import httpx2
 import pytest
 from radbus_cli.__main__ import app
+from radbus_cli.backup.restoring import NotEmptyError
 from radbus_cli.database import with_documents
+from radbus_cli.dead import NoLetterError
 from radbus_cli.tokens import create_in
 from radbus_contracts.topology import ROUTER_SERIES_COMPLETED
 from radbus_runtime.audit.access import Access
-from radbus_runtime.audit.codes import READ, ObjectKind
+from radbus_runtime.audit.codes import READ, EventId, ObjectKind, Outcome
 from radbus_runtime.audit.events import Asked
 from radbus_runtime.audit.trail import AUDIT_INDEXES, AuditTrail
+from radbus_runtime.auth.keeping import TokenNotFoundError
 from radbus_runtime.auth.principal import Principal
 from radbus_runtime.declare import declare_topology
 from radbus_storage.documents import Document, Documents
-from radbus_storage.records import AUDIT
 from radbus_testing.programs import service_running
 from typer.testing import CliRunner
 
@@ -55,7 +58,7 @@ def events(stack) -> Callable[..., list[Document]]:
     def read(**where: object) -> list[Document]:
         def find(documents: Documents) -> object:
             spelled = {name.replace("__", "."): value for name, value in where.items()}
-            return documents[AUDIT].find(spelled, limit=1000, sort=[("at", 1)])
+            return documents.audit.find(spelled, limit=1000, sort=[("at", 1)])
 
         return asyncio.run(with_documents(stack.environment(), find))  # type: ignore[arg-type]
 
@@ -95,6 +98,7 @@ def test_a_service_records_who_asked_and_its_own_start_and_stop(stack, base_port
     (line,) = [each for each in (tmp_path / "results.log").read_text().splitlines() if access["_id"] in each]
     assert json.loads(line)["event"] == "audit.recorded"
     assert json.loads(line)["route"] == "GET /results/{uid}"
+    assert json.loads(line)["objects"] == ["uid 1.2.3"]
 
 
 def test_what_an_operator_does_to_tokens_is_an_alert_with_the_operators_name(radbus_command, events, institution):
@@ -117,6 +121,37 @@ def test_what_an_operator_does_to_a_dead_letter_is_recorded_with_the_letter(stac
     told = events(objects__uid=letter)
     assert [each["event"]["action"] for each in told] == ["R", "D"]
     assert told[0]["objects"] == [{"kind": "message", "uid": letter}, {"kind": "uid", "uid": "1.2.3"}]
+
+
+def test_a_backup_is_an_export_and_a_restore_an_import_with_how_each_ended(
+    radbus_command, events, institution, tmp_path
+):
+    radbus_command("tokens", "create", institution, "--json")
+
+    made = json.loads(radbus_command("backup", str(tmp_path), "--json"))
+    with pytest.raises(NotEmptyError):
+        radbus_command("restore", str(tmp_path))
+
+    exported, imported = events(objects__uid=made["id"])
+    assert (exported["event"]["id"], exported["event"]["outcome"]) == (EventId.EXPORT, Outcome.SUCCESS)
+    assert (imported["event"]["id"], imported["event"]["outcome"]) == (EventId.IMPORT, Outcome.MINOR_FAILURE)
+    assert {each["participants"][0]["user"] for each in (exported, imported)} == {getpass.getuser()}
+
+
+def test_what_an_operator_tries_in_vain_is_recorded_as_a_failure(radbus_command, events):
+    letter = str(uuid.uuid4())
+    began = datetime.now(UTC)
+
+    with pytest.raises(TokenNotFoundError):
+        radbus_command("tokens", "revoke", "0" * 12)
+    with pytest.raises(NoLetterError):
+        radbus_command("dead", "show", letter)
+
+    told = events(at={"$gte": began}, source__service="cli")
+    assert [(each["event"]["id"], each["event"]["outcome"]) for each in told] == [
+        (EventId.SECURITY_ALERT, Outcome.MINOR_FAILURE),
+        (EventId.PROCEDURE_RECORD, Outcome.MINOR_FAILURE),
+    ]
 
 
 def test_the_trail_is_listed_by_uid_user_outcome_and_age_and_that_is_recorded(

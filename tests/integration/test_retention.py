@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -28,6 +29,7 @@ from radbus_results.adapters.cases import CASE_INDEXES
 from radbus_results.adapters.inferences import INFERENCE_INDEXES
 from radbus_router.adapters.routings import ROUTING_INDEXES
 from radbus_runtime.audit.codes import READ_TRAIL
+from radbus_runtime.retention.locks import StudyLock
 from radbus_runtime.retention.order import EVERYTHING, Kind, Order, Plan, What
 from radbus_runtime.retention.policy import RetentionPolicy, load_policy
 from radbus_runtime.retention.purger import Purger
@@ -37,7 +39,7 @@ from radbus_runtime.webhooks.deliveries import DELIVERY_INDEXES
 from radbus_scheduler.adapters.jobs import JOB_INDEXES
 from radbus_scheduler.adapters.leases import Leases
 from radbus_storage import records
-from radbus_storage.documents import Documents
+from radbus_storage.documents import Collection, Documents
 from radbus_storage.errors import StoreUnavailableError
 from radbus_storage.objects import ObjectEntry, ObjectStore
 from radbus_testing.programs import service_running, settings_of
@@ -45,7 +47,9 @@ from radbus_testing.waiting import until
 
 pytestmark = pytest.mark.stack
 
+RADBUS = Path(sys.executable).parent / "radbus"
 LONG_AGO = datetime.now(UTC) - timedelta(days=1000)
+YEAR = timedelta(days=365)
 OF_A_STUDY = (
     records.INSTANCES,
     records.SERIES,
@@ -58,33 +62,70 @@ OF_A_STUDY = (
 )
 
 
+CHANGING = {"insert", "insert_many", "update", "update_many", "update_and_get", "delete"}
+
+
 class KilledError(BaseException):
     """The process is gone: nothing of it runs any more."""
 
 
 @dataclass
+class Life:
+    """How many calls a process makes that change something before it dies; None: it lives."""
+
+    calls: int | None = None
+    made: int = 0
+
+    def spend(self) -> None:
+        if self.calls is not None and self.made >= self.calls:
+            raise KilledError
+        self.made += 1
+
+
+@dataclass
 class Objects:
-    """The object store, in which the process dies at the n-th call that changes something."""
+    """The object store, as a process sees it that may die."""
 
     store: ObjectStore
-    calls_left: int | None = None
+    life: Life = field(default_factory=Life)
 
     async def entries(self, prefix: str, *, limit: int) -> list[ObjectEntry]:
         return await self.store.entries(prefix, limit=limit)
 
     async def drop_uploads(self, prefix: str) -> int:
-        self._count()
+        self.life.spend()
         return await self.store.drop_uploads(prefix)
 
     async def delete(self, key: str) -> None:
-        self._count()
+        self.life.spend()
         await self.store.delete(key)
 
-    def _count(self) -> None:
-        if self.calls_left is not None:
-            self.calls_left -= 1
-            if self.calls_left < 0:
-                raise KilledError
+
+@dataclass
+class MortalDocuments:
+    """The database, as a process sees it that may die."""
+
+    documents: Documents
+    life: Life
+
+    def __getitem__(self, name: str) -> Any:
+        return MortalCollection(self.documents[name], self.life)
+
+    async def now(self) -> datetime:
+        return await self.documents.now()
+
+
+@dataclass
+class MortalCollection:
+    """A collection of which each call that changes something may be the one that is not made any more."""
+
+    collection: Collection
+    life: Life
+
+    def __getattr__(self, name: str) -> Any:
+        if name in CHANGING:
+            self.life.spend()
+        return getattr(self.collection, name)
 
 
 @dataclass
@@ -130,6 +171,14 @@ class Archive:
         # Last, since it is what a sweep looks at.
         await self._add(records.STUDIES, record_id(self.institution, study), {**head, **state, "series_digest": "d"})
         return study, series
+
+    async def neighbour(self, study: str) -> None:
+        """Add a series to a study that no job has seen."""
+        series = f"2.25.{uuid4().int}"
+        await self.instance(study, series, f"{series}.0")
+        told = {"state": "complete", "touches": 1, "quiet_at": LONG_AGO, "revision": 0, "outbox": []}
+        about = {"institution": self.institution, "study_instance_uid": study, "series_instance_uid": series}
+        await self._add(records.SERIES, record_id(self.institution, series), {**about, **told})
 
     async def instance(self, study: str, series: str, uid: str) -> str:
         key = f"{self.institution}/instances/{study}/{series}/{uid}.{'0' * 16}.dcm"
@@ -202,21 +251,38 @@ class Site:
     def archive(self) -> Archive:
         return Archive(self.documents, self.objects, f"hospital-{uuid4().hex[:10]}")
 
-    def purger(self, policy: RetentionPolicy | None = None, *, dies_after: int | None = None) -> Purger:
-        objects = Objects(self.objects, dies_after)
-        return Purger(self.documents, objects, policy=policy or RetentionPolicy(), audit=self.trail)
+    def purger(self, policy: RetentionPolicy | None = None) -> Purger:
+        return Purger(self.documents, Objects(self.objects), policy=policy or RetentionPolicy(), audit=self.trail)
 
     def sweep(self, policy: RetentionPolicy) -> RetentionSweep:
         return RetentionSweep(
             self.documents, self.purges, self.purger(policy), policy=policy, every_s=1, round_limit=100
         )
 
-    async def purge(self, order: Order, *, dies_after: int | None = None) -> dict[str, Any]:
+    async def purge(self, order: Order) -> dict[str, Any]:
         purge_id, _ = await self.purges.ask(order)
         claim = await self.purges.claim(purge_id)
         assert claim is not None
-        await self.purger(dies_after=dies_after).run(claim)
+        await self.purger().run(claim)
         return await self.record(purge_id)
+
+    async def live(self, purge_id: str, life: Life) -> bool:
+        """Carry out a purge in a process that may die; return whether it lived to the end."""
+        documents: Any = MortalDocuments(self.documents, life)
+        claim = await self.purges.claim(purge_id)
+        claim.purges = Purges(documents)
+        purger = Purger(documents, Objects(self.objects, life), policy=RetentionPolicy(), audit=self.trail)
+        try:
+            await purger.run(claim)
+        except KilledError:
+            return False
+        return True
+
+    async def locked(self, institution: str) -> list[str]:
+        """Return the ids of the studies and series that a purge has."""
+        where = {"institution": institution, "purge": {"$ne": None}}
+        found = [await self.documents[name].find(where, limit=10) for name in (records.STUDIES, records.SERIES)]
+        return [each["_id"] for page in found for each in page]
 
     async def record(self, purge_id: str) -> dict[str, Any]:
         found = await self.documents[records.PURGES].find_one({"_id": purge_id})
@@ -326,31 +392,52 @@ async def test_a_purge_tells_subscribers_of_the_study_and_of_each_inference(site
     assert of_study["data"]["records"] is True
 
 
-async def test_whoever_dies_at_any_step_the_next_one_ends_with_nothing_left(site):
-    archive = site.archive()
-    steps = 0
-    while True:
-        study, _ = await archive.study("qct", instances=2)
-        purge_id, _ = await site.purges.ask(order(archive, study))
-        claim = await site.purges.claim(purge_id)
-        try:
-            await site.purger(dies_after=steps).run(claim)
-        except KilledError:
-            steps += 1
-        else:
-            break
-        there = await site.documents[records.INSTANCES].find({"study_instance_uid": study}, limit=10)
-        named = {each["object_key"] for each in there}
-        unnamed = [key for key in await archive.keys() if "/instances/" in key and study in key and key not in named]
-        await site.free(purge_id)
-        again = await site.purges.claim()
-        await site.purger().run(again)
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        (Kind.STUDY, EVERYTHING),
+        (Kind.STUDY, (What.INPUTS,)),
+        (Kind.STUDY, (What.OUTPUTS,)),
+        (Kind.SERIES, EVERYTHING),
+        (Kind.SERIES, (What.INPUTS,)),
+    ],
+    ids=["everything", "inputs", "outputs", "a series", "a series' inputs"],
+)
+async def test_whoever_dies_at_any_step_the_next_one_ends_with_nothing_left_and_nothing_locked(site, kind, what):
+    at_a_time = asyncio.Semaphore(8)
 
-        assert unnamed == [], "an object goes before the record that names it"
-        assert (await site.record(purge_id))["state"] == "finished"
-        assert await archive.left(study) == {}
-        assert await archive.keys() == []
-    assert steps > 5
+    async def purge(life: Life) -> tuple[dict[str, int], int]:
+        """Purge in a process that may die, and in another that goes on; return what is left."""
+        async with at_a_time:
+            archive = site.archive()
+            study, series = await archive.study("qct", instances=2)
+            await archive.neighbour(study)
+            subject = study if kind is Kind.STUDY else series
+            purge_id, _ = await site.purges.ask(order(archive, subject, kind=kind, study=study, what=what))
+            lived = await site.live(purge_id, life)
+            there = await site.documents[records.INSTANCES].find({"study_instance_uid": study}, limit=10)
+            named = {each["object_key"] for each in there}
+            unnamed = [key for key in await archive.keys() if "/instances/" in key and key not in named]
+            if not lived:
+                await site.free(purge_id)
+                await site.purger().run(await site.purges.claim(purge_id))
+
+            ended = await site.record(purge_id)
+            assert ended["state"] == "finished", f"dead after {life}: {ended['waits_for']}"
+            assert unnamed == [], "an object goes before the record that names it"
+            assert await site.locked(archive.institution) == [], f"dead after {life}"
+            left = await archive.left(study), len(await archive.keys())
+            await touch(site, archive, study, series)  # an instance that comes later is taken
+            return left
+
+    whole = Life()
+    expected = await purge(whole)
+    async with asyncio.TaskGroup() as group:
+        lives = [group.create_task(purge(Life(calls))) for calls in range(whole.made)]
+
+    assert whole.made > 5
+    assert all(each.result() == expected for each in lives), "it is the same wherever one dies"
+    assert (expected == ({}, 0)) == (kind is Kind.STUDY and what is EVERYTHING)
 
 
 async def test_of_two_replicas_one_purges_and_whoever_lost_it_erases_nothing_more(site):
@@ -403,6 +490,32 @@ async def test_a_wider_purge_than_the_one_that_is_open_is_refused_and_done_once_
     assert await archive.left(study) == {}
 
 
+async def test_a_purge_of_more_old_studies_than_its_limit_says_so(site, environment):
+    archive = site.archive()
+    studies = [(await archive.study("qct", ended_at=LONG_AGO + timedelta(days=number)))[0] for number in range(3)]
+
+    def purge(*options: str) -> tuple[dict[str, Any], str]:
+        named = ("purge", "--institution", archive.institution, "--older-than", "400d", "--inputs", "--json")
+        done = subprocess.run(
+            [RADBUS, *named, *options],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        return json.loads(done.stdout), done.stderr
+
+    shown, of_shown = await asyncio.to_thread(purge, "--dry-run", "--limit", "2")
+    some, of_some = await asyncio.to_thread(purge, "--yes", "--limit", "2")
+    whole, of_whole = await asyncio.to_thread(purge, "--yes", "--limit", "3")
+
+    assert ([each["uid"] for each in shown["would_erase"]], shown["more"]) == (studies[:2], True)
+    assert ([each["subject_uid"] for each in some["purges"]], some["more"]) == (studies[:2], True)
+    assert ([each["subject_uid"] for each in whole["purges"]], whole["more"]) == (studies, False)
+    assert ["raise --limit" in said for said in (of_shown, of_some, of_whole)] == [True, True, False]
+
+
 async def test_an_audit_finds_a_study_of_which_no_record_is_left_and_is_in_the_trail_itself(site, environment):
     archive, purging = site.archive(), Purging(site.documents, site.objects)
     study, series = await archive.study("qct")
@@ -416,7 +529,7 @@ async def test_an_audit_finds_a_study_of_which_no_record_is_left_and_is_in_the_t
     assert "study purged (inputs, outputs, records): finished" in told
     for uid in (study, series):
         reads = {"objects.uid": uid, "event.id": READ_TRAIL.event.value, "institution": archive.institution}
-        assert await site.documents[records.AUDIT].count(reads) == 1
+        assert await site.documents.audit.count(reads) == 1
     with pytest.raises(NothingFoundError):
         await audit_in(environment, study, institution="another")
 
@@ -682,6 +795,26 @@ async def test_the_sweep_erases_what_is_due_by_use_case_and_institution_and_noth
     assert set(await ours.left(recent)) == set(OF_A_STUDY)
 
 
+async def test_the_sweep_gives_back_what_a_purge_has_locked_that_is_closed_and_nothing_that_is_open(site):
+    forgotten, held = site.archive(), site.archive()
+    study, series = await forgotten.study("qct")
+    other, _ = await held.study("qct")
+    locks = StudyLock(site.documents, forgotten.institution, study, "a purge of before the restore")
+    assert await locks.take()
+    # As a backup has it that copied the series before its purge ended, and the purge after.
+    open_id, _ = await site.purges.ask(order(held, other))
+    assert await StudyLock(site.documents, held.institution, other, open_id).take()
+    await site.documents[records.PURGES].update({"_id": open_id}, {"$set": {"try_at": datetime.now(UTC) + YEAR}})
+    with pytest.raises(BeingPurgedError):
+        await touch(site, forgotten, study, series)
+
+    await site.sweep(RetentionPolicy()).sweep_once()
+
+    await touch(site, forgotten, study, series)
+    assert await site.locked(forgotten.institution) == []
+    assert len(await site.locked(held.institution)) == 2
+
+
 async def test_a_policy_purge_is_withdrawn_when_something_has_come_since(site, policy):
     archive = site.archive()
     study, _ = await archive.study("qct")
@@ -699,6 +832,8 @@ async def test_a_policy_purge_is_withdrawn_when_something_has_come_since(site, p
 async def test_no_collection_is_read_whole(site):
     archive = site.archive()
     study, _ = await archive.study("qct")
+    forgotten, _ = await archive.study("qct")
+    assert await StudyLock(site.documents, archive.institution, forgotten, "closed").take()
     database = site.documents._database
     await database.command({"profile": 2, "slowms": 0})
     try:

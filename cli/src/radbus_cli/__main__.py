@@ -10,6 +10,7 @@ from radbus_contracts.errors import RadbusError
 from radbus_cli import dead, events, jobs, migrating, models, purge, tokens, trail, users, webhooks
 from radbus_cli.audit import audit
 from radbus_cli.backup import commands as backup_commands
+from radbus_cli.console import log_to_stderr
 from radbus_cli.demo import demo
 from radbus_cli.doctor import doctor
 from radbus_cli.explaining import explain, use_cases
@@ -20,6 +21,14 @@ from radbus_cli.serving import serve
 from radbus_cli.sizing.command import sizing
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
+
+
+@app.callback()
+def _begin() -> None:
+    """The operator's command `radbus`."""
+    log_to_stderr()
+
+
 local_commands.add_to(app)
 for command in (demo, send, results, compute, explain, audit, doctor, serve, sizing, backup_commands.restore):
     app.command()(command)

@@ -81,7 +81,7 @@ async def _audits(
     documents: Documents, objects: ObjectStore, environment: Mapping[str, str], uid: str, institution: str | None
 ) -> list[Audit]:
     from radbus_runtime.audit.codes import READ_TRAIL, ObjectKind
-    from radbus_runtime.audit.operators import record_operator
+    from radbus_runtime.audit.operators import recorded
 
     from radbus_cli.audit_entries import entries_of
     from radbus_cli.audit_findings import findings_of
@@ -93,12 +93,12 @@ async def _audits(
     names = queue_names(Path(environment["RADBUS_MACHINES_DIR"]))
     audits: list[Audit] = []
     for subject in await find(documents, uid, institution=institution):
-        read, around = await gather(documents, subject), Around()
-        await look_into_store(documents, objects, read, around)
-        await look_at_bus(environment["RADBUS_AMQP_URL"], names, read, around)
+        about = (ObjectKind(subject.kind.value), subject.uid)
         # Before anything of it is shown, and after it was read, so that it does not tell of itself.
-        about = [(ObjectKind(subject.kind.value), subject.uid)]
-        await record_operator(documents, READ_TRAIL, about, institution=subject.institution)
+        async with recorded(documents, READ_TRAIL, about, institution=subject.institution):
+            read, around = await gather(documents, subject), Around()
+            await look_into_store(documents, objects, read, around)
+            await look_at_bus(environment["RADBUS_AMQP_URL"], names, read, around)
         audits.append(Audit(subject, entries_of(read, around), findings_of(read, around)))
     return audits
 

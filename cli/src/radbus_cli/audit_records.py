@@ -11,7 +11,7 @@ from radbus_contracts.identity import inference_id, outcome_id, record_id
 from radbus_storage import records
 from radbus_storage.documents import Document, Documents
 
-from radbus_cli.audit_subjects import AUDIT, LIMIT, PURGES, Kind, Subject
+from radbus_cli.audit_subjects import LIMIT, PURGES, Kind, Subject
 
 _ATTEMPTS_LIMIT = 100
 _OUTBOX = {"outbox.type": 1, "outbox.at": 1}
@@ -196,7 +196,7 @@ async def _read_ends(documents: Documents, read: Records) -> None:
 async def _read_around(documents: Documents, read: Records) -> None:
     read.workers = await documents[records.WORKERS].find({}, limit=LIMIT)  # one a worker: there are few
     named = {"objects.uid": {"$in": sorted(read.ids)[:LIMIT]}, "institution": read.subject.institution}
-    read.accesses = await documents[AUDIT].find(named, limit=LIMIT, sort=(("at", -1),))
+    read.accesses = await documents.audit.find(named, limit=LIMIT, sort=(("at", -1),))
     if read.subject.study:
         of_study = {"institution": read.subject.institution, "study_instance_uid": read.subject.study}
         read.purges = await documents[PURGES].find(of_study, limit=LIMIT, only=_PURGE)

@@ -15,7 +15,6 @@ from radbus_storage.documents import Documents
 LIMIT = 1000
 """How many records of each kind are looked at."""
 
-AUDIT = "audit"
 PURGES = "purges"
 
 
@@ -111,7 +110,7 @@ async def _erased(documents: Documents, uid: str, institutions: Sequence[str]) -
     purged = await documents[PURGES].find(of_study, limit=LIMIT, only={"institution": 1})
     found = [Subject(each["institution"], Kind.STUDY, uid, study=uid) for each in purged]
     named = {**own, "objects.uid": uid, "event.id": DELETE_STUDY.event.value}
-    for event in await documents[AUDIT].find(named, limit=LIMIT, only={"institution": 1, "objects": 1}):
+    for event in await documents.audit.find(named, limit=LIMIT, only={"institution": 1, "objects": 1}):
         uids = {each["uid"]: Kind(each["kind"]) for each in event["objects"]}
         study = next((each for each, kind in uids.items() if kind is Kind.STUDY), None)
         match uids[uid]:

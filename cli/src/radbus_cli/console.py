@@ -21,10 +21,19 @@ errors = Console(stderr=True)
 
 
 def log_to_stderr() -> None:
-    """Let what the libraries log pass by what a command prints."""
+    """Let what the libraries log pass by what a command prints; of an exception only what a service's log has."""
     import structlog
+    from radbus_runtime.logs import render_exception
 
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            render_exception,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
 
 
 def print_json(value: Any) -> None:

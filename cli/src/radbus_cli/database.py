@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import SecretStr
@@ -31,11 +32,13 @@ async def with_documents(environment: Mapping[str, str], work: Callable[[Documen
         documents.close()
 
 
-async def rights_changed(documents: Documents, kind: ObjectKind, name: str, *, institution: str | None = None) -> None:
-    """Record for the audit trail that a token's or a user's rights are others now."""
-    from radbus_runtime.audit.operators import record_operator
+def changing_rights(
+    documents: Documents, *, institution: str | None = None
+) -> AbstractAsyncContextManager[list[tuple[ObjectKind, str]]]:
+    """Record for the audit trail that rights are changed within, and whose: of a token, a user or a webhook."""
+    from radbus_runtime.audit.operators import recorded
 
-    await record_operator(documents, CHANGE_RIGHTS, [(kind, name)], institution=institution)
+    return recorded(documents, CHANGE_RIGHTS, institution=institution)
 
 
 def in_database(work: Callable[[Documents], Awaitable[T]]) -> T:

@@ -116,8 +116,7 @@ def show(
             }
         )
 
-    letters, _ = _recorded(look, keep, READ_JOB)
-    _expect_some(letters, look)
+    _recorded(look, keep, READ_JOB)
     if as_json:
         print_json({"dead_letters": shown})
         return
@@ -193,24 +192,24 @@ def _do(look: _Look, act: Act, kind: Kind, *, is_sure: bool, alone_is_sure: bool
         if meant and not (alone_is_sure and len(meant) == 1):
             raise NotSureError(f"{len(meant)} dead letters are meant: look at them with `list`, then add --yes")
     done, unseen = _recorded(look, act, kind)
-    _expect_some(done, look)
     _say_unseen(unseen)
     return done
 
 
 def _recorded(look: _Look, act: Act, kind: Kind) -> tuple[list[DeadLetter], dict[str, int]]:
     """Do something with each letter that is meant, as an event of the audit trail; without MongoDB nothing is done."""
-    from radbus_runtime.audit.operators import record_operator
+    from radbus_runtime.audit.operators import recorded
 
     found: list[DeadLetter] = []
 
     async def work(documents: Documents) -> dict[str, int]:
         await documents.ping()
-        try:
-            _, unseen = await _find(look, act, found)
-        finally:
-            if found:
-                await record_operator(documents, kind, [each for one in found for each in _named(one)])
+        async with recorded(documents, kind) as about:
+            try:
+                _, unseen = await _find(look, act, found)
+            finally:
+                about += [each for one in found for each in _named(one)]
+            _expect_some(found, look)
         return unseen
 
     return found, in_database(work)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from radbus_cli.console import Json, console, log_to_stderr, print_json
+from radbus_cli.console import Json, console, print_json
 from radbus_cli.database import in_database
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ def migrate(
     """Run every migration that is needed; killed, it goes on where it stopped."""
     if context.invoked_subcommand is not None:
         return
-    log_to_stderr()
     if dry_run:
         _show(in_database(_standings), as_json=as_json)
         return

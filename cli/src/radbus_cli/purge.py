@@ -14,7 +14,7 @@ from radbus_contracts.errors import PermanentError
 from rich.markup import escape
 from rich.table import Table
 
-from radbus_cli.console import Json, console, log_to_stderr, print_json
+from radbus_cli.console import Json, console, errors, print_json
 from radbus_cli.filters import NotSureError, duration_of
 from radbus_cli.target import Target
 
@@ -82,7 +82,6 @@ def purge(  # noqa: PLR0913 - its options
         by=f"{operator()}@{socket.gethostname()}",
         reason=reason,
     )
-    log_to_stderr()
     asyncio.run(_purge(wanted, dry_run=dry_run, yes=yes, as_json=as_json))
 
 
@@ -102,7 +101,7 @@ def status(
             found = await at.status(institution=institution, only_open=not all_of_them, limit=limit)
             return [shown(each) for each in found]
 
-    _print_purges(asyncio.run(work()), as_json=as_json)
+    _print_purges({"purges": asyncio.run(work())}, as_json=as_json)
 
 
 @retention.command()
@@ -143,9 +142,9 @@ async def _purge(wanted: Wanted, *, dry_run: bool, yes: bool, as_json: bool) -> 
     records: list[dict[str, Any]] = []
     refused: list[str] = []
     async with purging(Target().stack.environment()) as at:
-        meant = await at.meant(wanted)
+        meant, more = await at.meant(wanted)
         if dry_run or not yes:
-            _print_meant(meant, as_json=as_json)
+            _print_meant(meant, more=more, as_json=as_json)
             if not dry_run:
                 raise NotSureError(f"{len(meant)} would be erased for good: add --yes")
             return
@@ -155,7 +154,8 @@ async def _purge(wanted: Wanted, *, dry_run: bool, yes: bool, as_json: bool) -> 
                 records.append(shown(await at.purge(each.order)))
             except AnotherOpenError as error:  # it must not hold up the others
                 refused.append(str(error))
-    _print_purges(records, as_json=as_json)
+    _print_purges({"purges": records, "more": more}, as_json=as_json)
+    _say_more(more=more)
     if refused:
         raise AnotherOpenError("; ".join(refused))
     left = [record for record in records if record["state"] != "finished"]
@@ -178,12 +178,13 @@ def _what(*, inputs: bool, outputs: bool, everything: bool) -> tuple[What, ...]:
     )
 
 
-def _print_meant(meant: list[Meant], *, as_json: bool) -> None:
+def _print_meant(meant: list[Meant], *, more: bool, as_json: bool) -> None:
     from radbus_runtime.retention.preview import Preview
 
+    _say_more(more=more)
     total = sum((each.preview for each in meant), Preview())
     if as_json:
-        print_json({"would_erase": [each.document() for each in meant]})
+        print_json({"would_erase": [each.document() for each in meant], "more": more})
         return
     table = _table("what", "series", "instances", "jobs", "outputs", "records", "waits for")
     for name, each, busy in (
@@ -196,10 +197,16 @@ def _print_meant(meant: list[Meant], *, as_json: bool) -> None:
     console.print(table)
 
 
-def _print_purges(records: list[dict[str, Any]], *, as_json: bool) -> None:
+def _say_more(*, more: bool) -> None:
+    if more:
+        errors.print("more studies are as old; raise --limit")
+
+
+def _print_purges(told: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        print_json({"purges": records})
+        print_json(told)
         return
+    records = told["purges"]
     if not records:
         console.print("there are none")
         return

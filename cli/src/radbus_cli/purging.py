@@ -76,13 +76,15 @@ class Purging:
         # What an operator asks for is not asked whether it is due.
         self._purger = Purger(documents, objects, policy=RetentionPolicy(), audit=PurgesInTrail(documents, "cli"))
 
-    async def meant(self, wanted: Wanted) -> list[Meant]:
-        """Say what would be erased.
+    async def meant(self, wanted: Wanted) -> tuple[list[Meant], bool]:
+        """Say what would be erased, and whether there are more old studies than the limit.
 
         Raises:
             UnknownSubjectError: Something that was named is not there.
         """
-        return [await self._meant(order) for order in await self._orders(wanted)]
+        old = [] if wanted.older_than is None else await self._old_studies(wanted, wanted.older_than)
+        orders = await self._orders(wanted, old[: wanted.limit])
+        return [await self._meant(order) for order in orders], len(old) > wanted.limit
 
     async def purge(self, order: Order) -> Document:
         """Erase it now, as far as it can be; return its record.
@@ -115,22 +117,20 @@ class Purging:
         """Make the indexes, should no service have run yet: one of them keeps purges of one subject apart."""
         await self._purges.collection.ensure_indexes(self._purges.indexes)
 
-    async def _orders(self, wanted: Wanted) -> list[Order]:
-        studies = [(uid, uid) for uid in wanted.studies]
-        if wanted.older_than is not None:
-            studies += [(uid, uid) for uid in await self._old_studies(wanted, wanted.older_than)]
+    async def _orders(self, wanted: Wanted, old: Sequence[str]) -> list[Order]:
         named = [
-            *((Kind.STUDY, uid, study) for uid, study in dict.fromkeys(studies)),
+            *((Kind.STUDY, uid, uid) for uid in dict.fromkeys([*wanted.studies, *old])),
             *[(Kind.SERIES, uid, await self._study_of(wanted.institution, uid)) for uid in wanted.series],
             *((Kind.RUN, uid, "") for uid in wanted.runs),
         ]
         return [_order(wanted, kind, uid, study) for kind, uid, study in named]
 
     async def _old_studies(self, wanted: Wanted, older_than: timedelta) -> list[str]:
+        """Find the oldest, and one more where there are more than the limit."""
         before = (await self._documents.now()) - older_than
         found = await self._documents[records.STUDIES].find(
             {"institution": wanted.institution, "quiet_at": {"$lt": before}},
-            limit=wanted.limit,
+            limit=wanted.limit + 1,
             sort=(("quiet_at", 1),),
             only={"study_instance_uid": 1},
         )

@@ -12,7 +12,7 @@ from radbus_runtime.audit.codes import ObjectKind
 
 from radbus_cli.callers import Models, RateLimit, Scopes, print_records, rights, rights_shown
 from radbus_cli.console import Json, print_json
-from radbus_cli.database import in_database, rights_changed, with_documents
+from radbus_cli.database import changing_rights, in_database, with_documents
 
 if TYPE_CHECKING:
     from radbus_runtime.auth.rights import Rights
@@ -93,10 +93,10 @@ def rotate(
     grace = timedelta(hours=grace_hours)
 
     async def work(documents: Documents) -> str:
-        token = await rotate_token(documents[TOKENS], token_id, grace=grace)
-        await rights_changed(documents, ObjectKind.TOKEN, _id_of(token))
-        await rights_changed(documents, ObjectKind.TOKEN, token_id)
-        return token
+        async with changing_rights(documents) as whose:
+            token = await rotate_token(documents[TOKENS], token_id, grace=grace)
+            whose += [(ObjectKind.TOKEN, _id_of(token)), (ObjectKind.TOKEN, token_id)]
+            return token
 
     token = in_database(work)
     _print_new(token, {"replaces": token_id}, shown=True, as_json=as_json)
@@ -109,8 +109,9 @@ def revoke(token_id: TokenId) -> None:
     from radbus_storage.records import TOKENS
 
     async def work(documents: Documents) -> None:
-        await revoke_token(documents[TOKENS], token_id)
-        await rights_changed(documents, ObjectKind.TOKEN, token_id)
+        async with changing_rights(documents) as whose:
+            await revoke_token(documents[TOKENS], token_id)
+            whose.append((ObjectKind.TOKEN, token_id))
 
     in_database(work)
     typer.echo(f"revoked {token_id}")
@@ -143,9 +144,12 @@ async def _create(
     from radbus_runtime.auth.tokens import create_token
     from radbus_storage.records import TOKENS
 
-    token = await create_token(documents[TOKENS], institution=institution, name=name, days=days, secret=secret, **given)
-    await rights_changed(documents, ObjectKind.TOKEN, _id_of(token), institution=institution)
-    return token
+    async with changing_rights(documents, institution=institution) as whose:
+        token = await create_token(
+            documents[TOKENS], institution=institution, name=name, days=days, secret=secret, **given
+        )
+        whose.append((ObjectKind.TOKEN, _id_of(token)))
+        return token
 
 
 def _id_of(token: str) -> str:

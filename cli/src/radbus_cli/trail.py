@@ -76,12 +76,12 @@ def list_events(
 
 async def _read(documents: Documents, where: dict[str, Any], limit: int) -> list[Document]:
     from radbus_runtime.audit.codes import READ_TRAIL, ObjectKind
-    from radbus_runtime.audit.operators import record_operator
+    from radbus_runtime.audit.operators import recorded
     from radbus_storage.records import AUDIT
 
-    await record_operator(documents, READ_TRAIL, [(ObjectKind.TRAIL, AUDIT)])
-    found = await documents[AUDIT].find(where, limit=limit, sort=[("at", -1)])
-    return found[::-1]
+    async with recorded(documents, READ_TRAIL, (ObjectKind.TRAIL, AUDIT)):
+        found = await documents.audit.find(where, limit=limit, sort=[("at", -1)])
+        return found[::-1]
 
 
 def _print(events: list[AuditRecord]) -> None:

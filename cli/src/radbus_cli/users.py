@@ -10,7 +10,7 @@ from radbus_runtime.audit.codes import ObjectKind
 
 from radbus_cli.callers import Models, RateLimit, Scopes, print_records, rights, rights_shown
 from radbus_cli.console import Json
-from radbus_cli.database import in_database, rights_changed
+from radbus_cli.database import changing_rights, in_database
 
 if TYPE_CHECKING:
     from radbus_storage.documents import Documents
@@ -41,9 +41,10 @@ def add(
     given = rights(scope, model, rate_limit)
 
     async def work(documents: Documents) -> None:
-        users = documents[USERS]
-        await add_user(users, name=name, institution=institution, public_key=pem, issuer=issuer, **given)
-        await rights_changed(documents, ObjectKind.USER, name, institution=institution)
+        async with changing_rights(documents, institution=institution) as whose:
+            users = documents[USERS]
+            await add_user(users, name=name, institution=institution, public_key=pem, issuer=issuer, **given)
+            whose.append((ObjectKind.USER, name))
 
     in_database(work)
     typer.echo(f"added {name}")
@@ -82,8 +83,9 @@ def remove(name: Annotated[str, typer.Argument(help="The user's name.")]) -> Non
     from radbus_storage.records import USERS
 
     async def work(documents: Documents) -> None:
-        await remove_user(documents[USERS], name)
-        await rights_changed(documents, ObjectKind.USER, name)
+        async with changing_rights(documents) as whose:
+            await remove_user(documents[USERS], name)
+            whose.append((ObjectKind.USER, name))
 
     in_database(work)
     typer.echo(f"removed {name}")

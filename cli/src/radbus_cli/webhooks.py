@@ -15,7 +15,7 @@ from radbus_runtime.audit.codes import ObjectKind
 
 from radbus_cli.callers import print_records
 from radbus_cli.console import Json, print_json
-from radbus_cli.database import in_database, rights_changed
+from radbus_cli.database import changing_rights, in_database
 from radbus_cli.filters import NotSureError, Yes, duration_of
 from radbus_cli.target import Target
 
@@ -68,11 +68,12 @@ def add(
         from radbus_runtime.webhooks.subscriptions import Webhooks
 
         check_institution(institution)
-        webhook = await Webhooks(documents).add(
-            institution, url, types=types, use_cases=tuple(use_case or ()), triage=triage
-        )
-        await rights_changed(documents, ObjectKind.WEBHOOK, webhook.id, institution=institution)
-        return webhook
+        async with changing_rights(documents, institution=institution) as whose:
+            webhook = await Webhooks(documents).add(
+                institution, url, types=types, use_cases=tuple(use_case or ()), triage=triage
+            )
+            whose.append((ObjectKind.WEBHOOK, webhook.id))
+            return webhook
 
     webhook = in_database(work)
     shown = {"id": webhook.id, "secret": keys.secret_of(webhook.id)}
@@ -117,8 +118,9 @@ def secret(webhook_id: WebhookId) -> None:
 
     async def work(documents: Documents) -> str:
         webhook = await _known(documents, webhook_id)
-        await rights_changed(documents, ObjectKind.WEBHOOK, webhook.id, institution=webhook.institution)
-        return keys.secret_of(webhook.id)
+        async with changing_rights(documents, institution=webhook.institution) as whose:
+            whose.append((ObjectKind.WEBHOOK, webhook.id))
+            return keys.secret_of(webhook.id)
 
     typer.echo(in_database(work))
 
@@ -131,8 +133,9 @@ def remove(webhook_id: WebhookId) -> None:
         from radbus_runtime.webhooks.subscriptions import Webhooks
 
         webhook = await _known(documents, webhook_id)
-        await Webhooks(documents).remove(webhook_id)
-        await rights_changed(documents, ObjectKind.WEBHOOK, webhook_id, institution=webhook.institution)
+        async with changing_rights(documents, institution=webhook.institution) as whose:
+            whose.append((ObjectKind.WEBHOOK, webhook.id))
+            await Webhooks(documents).remove(webhook.id)
 
     in_database(work)
     typer.echo(f"removed {webhook_id}")

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 from fastapi import Depends
 from fastapi.testclient import TestClient
+from radbus_contracts.errors import PermanentError
 from radbus_runtime.audit.access import Access, current_access
-from radbus_runtime.audit.codes import READ, START, Action, EventId, ObjectKind, Outcome
+from radbus_runtime.audit.codes import EXPORT, READ, START, Action, EventId, ObjectKind, Outcome
 from radbus_runtime.audit.events import OBJECT_LIMIT, Asked, event_of_access, event_of_service, outcome_of
 from radbus_runtime.audit.messages import message_of
 from radbus_runtime.audit.middleware import audited
+from radbus_runtime.audit.operators import recorded
 from radbus_runtime.audit.repeats import WINDOW_S, Repeats
 from radbus_runtime.audit.trail import AuditTrail
 from radbus_runtime.auth.authenticator import Authenticator
@@ -22,7 +26,11 @@ from radbus_runtime.auth.principal import AccessScope, Principal
 from radbus_runtime.auth.tokens import digest
 from radbus_runtime.dialects import DetailRoute, InnerEyeRoute
 from radbus_runtime.http import create_api
+from radbus_runtime.retention.order import EVERYTHING, Order, Plan
+from radbus_runtime.retention.order import Kind as RetentionKind
+from radbus_runtime.retention.trail import PurgesInTrail
 from radbus_storage.errors import StoreUnavailableError
+from structlog.testing import capture_logs
 
 from tests.unit.runtime.memory import Records
 
@@ -41,10 +49,21 @@ class Events:
         self.records: list[dict[str, Any]] = []
         self.failing: Exception | None = None
 
+    async def insert(self, document: dict[str, Any]) -> None:
+        await self.insert_many([document])
+
     async def insert_many(self, documents: list[dict[str, Any]]) -> None:
         if self.failing is not None:
             raise self.failing
         self.records += documents
+
+
+class Stores(dict[str, Any]):
+    """The database in memory."""
+
+    def __init__(self, audit: Events, **collections: Any) -> None:
+        super().__init__(collections)
+        self.audit = audit
 
 
 @pytest.fixture
@@ -58,7 +77,7 @@ def make_client(make_settings, events) -> Callable[..., TestClient]:
 
     def make(**settings: Any) -> TestClient:
         token = {"_id": digest(TOKEN), "institution": "north", "name": "ct", "expires_at": None}
-        documents: Any = {"tokens": Records(token), "users": Records(), "audit": events}
+        documents: Any = Stores(events, tokens=Records(token), users=Records())
         requires = Authenticator(documents, make_settings(**settings)).requires
         caller = Depends(requires(AccessScope.READ, READ))
         api = create_api("test", description="")
@@ -97,6 +116,78 @@ def test_who_reached_what_when_from_where_and_how_it_ended_is_one_event(make_cli
     assert event["institution"] == "north"
     assert event["objects"] == [{"kind": "study", "uid": f"{UID}.1"}, {"kind": "uid", "uid": UID}]
     assert event["request"] == {"method": "GET", "route": "/results/{uid}", "status": 200}
+
+
+@pytest.mark.parametrize(
+    ("failing", "line"), [(None, "audit.recorded"), (StoreUnavailableError("away"), "audit.not_recorded")]
+)
+def test_the_log_has_each_event_with_what_it_was_about_also_when_the_trail_is_away(make_client, events, failing, line):
+    events.failing = failing
+
+    with capture_logs() as lines:
+        make_client().get(f"/results/{UID}", headers=KNOWN)
+
+    (told,) = [each for each in lines if each["event"].startswith("audit.")]
+    assert (told["event"], told["user"], told["route"]) == (line, "ct", "GET /results/{uid}")
+    assert (told["objects"], told["object_count"]) == ([f"study {UID}.1", f"uid {UID}"], 2)
+
+
+async def test_a_purge_is_in_the_trail_and_in_the_log_with_its_study_and_series(events):
+    asked = Order(
+        institution="north",
+        kind=RetentionKind.STUDY,
+        subject_uid=UID,
+        study_instance_uid=UID,
+        what=EVERYTHING,
+        by="policy",
+        reason="",
+    )
+    stores: Any = Stores(events)
+
+    with capture_logs() as lines:
+        plan = Plan(order=asked, series=(f"{UID}.1",), jobs=())
+        await PurgesInTrail(stores, "results").study_deleted(institution="north", user="policy", plan=plan)
+
+    assert [(each["event"], each["objects"]) for each in lines] == [
+        ("audit.recorded", [f"study {UID}", f"series {UID}.1"])
+    ]
+    assert [each["_id"] for each in events.records] == [each["audit_id"] for each in lines]
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (None, Outcome.SUCCESS),
+        (PermanentError("refused"), Outcome.MINOR_FAILURE),
+        (StoreUnavailableError("away"), Outcome.MAJOR_FAILURE),
+        (OSError("no space left"), Outcome.MAJOR_FAILURE),
+        (asyncio.CancelledError(), Outcome.MAJOR_FAILURE),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+async def test_what_an_operator_does_is_recorded_with_how_it_ended(events, error, outcome):
+    stores: Any = Stores(events)
+
+    with nullcontext() if error is None else pytest.raises(type(error)):
+        async with recorded(stores, EXPORT) as about:
+            about.append((ObjectKind.BACKUP, "20260101T000000Z"))
+            if error is not None:
+                raise error
+
+    (event,) = events.records
+    assert (event["event"]["id"], event["event"]["outcome"]) == (EventId.EXPORT, outcome)
+    assert event["objects"] == [{"kind": "backup", "uid": "20260101T000000Z"}]
+
+
+async def test_what_failed_is_told_also_when_it_cannot_be_recorded_and_then_the_log_has_it(events):
+    events.failing = StoreUnavailableError("away")
+    stores: Any = Stores(events)
+
+    with capture_logs() as lines, pytest.raises(OSError, match="no space left"):
+        async with recorded(stores, EXPORT):
+            raise OSError("no space left")
+
+    assert [(each["event"], each["outcome"]) for each in lines] == [("audit.not_recorded", Outcome.MAJOR_FAILURE)]
 
 
 def test_what_fails_as_nobody_expected_is_recorded_as_a_failure_without_its_text(make_client, events):

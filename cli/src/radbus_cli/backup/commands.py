@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from radbus_cli.console import Json, console, log_to_stderr, print_json
+from radbus_cli.console import Json, console, print_json
 from radbus_cli.target import Target
 
 if TYPE_CHECKING:
@@ -44,9 +44,15 @@ def make(where: Where, *, as_json: Json = False) -> None:
     """Back up all records and objects; objects that a backup there has already are not copied again."""
 
     async def work(documents: Documents, objects: ObjectStore, vault: Vault) -> Manifest:
+        from radbus_runtime.audit.codes import EXPORT, ObjectKind
+        from radbus_runtime.audit.operators import recorded
+
         from radbus_cli.backup.making import BackupMaker
 
-        return await BackupMaker(documents, objects, vault).make()
+        async with recorded(documents, EXPORT) as about:
+            manifest = await BackupMaker(documents, objects, vault).make()
+            about.append((ObjectKind.BACKUP, manifest.id))
+            return manifest
 
     _show(asyncio.run(_with_all(where, work)), as_json=as_json)
 
@@ -125,12 +131,17 @@ def restore(where: Where, *, backup: Which = None, as_json: Json = False) -> Non
     """Restore a backup into an empty system, with all services stopped; killed, it goes on where it stopped."""
 
     async def work(documents: Documents, objects: ObjectStore, vault: Vault) -> tuple[Manifest, int]:
+        from radbus_runtime.audit.codes import IMPORT, ObjectKind
+        from radbus_runtime.audit.operators import recorded
+
         from radbus_cli.backup.manifest import read_manifest
         from radbus_cli.backup.restoring import Restorer, refuse_while_services_run
 
-        await refuse_while_services_run(Target().stack.environment()["RADBUS_AMQP_URL"])
-        manifest = await read_manifest(vault, backup)
-        return manifest, await Restorer(documents, objects, vault).restore(manifest)
+        async with recorded(documents, IMPORT) as about:
+            await refuse_while_services_run(Target().stack.environment()["RADBUS_AMQP_URL"])
+            manifest = await read_manifest(vault, backup)
+            about.append((ObjectKind.BACKUP, manifest.id))
+            return manifest, await Restorer(documents, objects, vault).restore(manifest)
 
     manifest, told_again = asyncio.run(_with_all(where, work))
     if as_json:
@@ -163,8 +174,6 @@ async def _with_all(where: str, work: Callable[[Documents, ObjectStore, Vault], 
 @asynccontextmanager
 async def _open_vault(where: str) -> AsyncIterator[Vault]:
     from radbus_cli.backup.vault import vault_of
-
-    log_to_stderr()
 
     vault = vault_of(where, {**Target().stack.environment(), **os.environ})
     try:

@@ -28,7 +28,7 @@ def configure_logs(*, service: str, level: str = "INFO") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _add_service(service),
         _add_trace,
-        _render_exception,
+        render_exception,
         _what_comes_first,
     ]
     structlog.configure(
@@ -52,6 +52,16 @@ def configure_logs(*, service: str, level: str = "INFO") -> None:
         logging.getLogger(name).setLevel(least)
 
 
+def render_exception(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Keep an exception's types and places; its text only where radbus wrote it, since others' may quote the data."""
+    given = line.pop("exc_info", None)
+    error = sys.exc_info()[1] if given is True else given[1] if isinstance(given, tuple) else given
+    if isinstance(error, BaseException):
+        line["error"] = describe(error)
+        line["error_at"] = _places(error)
+    return line
+
+
 def _add_service(service: str) -> structlog.types.Processor:
     def add(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         line["service"] = service
@@ -71,16 +81,6 @@ def _add_trace(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMappin
 def _without_quotes(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     if line["_record"].name == "asyncio":
         line["event"] = _QUOTING.split(line["event"], maxsplit=1)[0].strip()
-    return line
-
-
-def _render_exception(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Keep an exception's types and places; its text only where radbus wrote it, since others' may quote the data."""
-    given = line.pop("exc_info", None)
-    error = sys.exc_info()[1] if given is True else given[1] if isinstance(given, tuple) else given
-    if isinstance(error, BaseException):
-        line["error"] = describe(error)
-        line["error_at"] = _places(error)
     return line
 
 

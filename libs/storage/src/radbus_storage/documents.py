@@ -12,6 +12,7 @@ from bson.errors import BSONError
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 from pymongo import ReturnDocument, errors
 
+from radbus_storage import records
 from radbus_storage.errors import AlreadyThereError, StoreFailedError, StoreRefusedError, StoreUnavailableError
 from radbus_storage.settings import DocumentSettings
 
@@ -38,8 +39,8 @@ class Index:
     expire_after_s: int | None = None
 
 
-class Collection:
-    """One collection: a thin, typed face whose errors are radbus's own."""
+class Journal:
+    """A collection to which documents are added, and of which none is changed or removed."""
 
     def __init__(self, inner: AsyncIOMotorCollection[Document]) -> None:
         self._inner = inner
@@ -72,6 +73,31 @@ class Collection:
         with translated(self.name):
             await self._inner.insert_many(documents, ordered=False)
 
+    async def count(self, where: Filter, *, limit: int = 1_000_000) -> int:
+        """Count documents, at most to `limit`."""
+        with translated(self.name):
+            return await self._inner.count_documents(where, limit=limit)
+
+    async def distinct(self, key: str, where: Filter) -> list[Any]:
+        """Return the distinct values of a key."""
+        with translated(self.name):
+            return await self._inner.distinct(key, where)
+
+    async def ensure_indexes(self, indexes: Sequence[Index]) -> None:
+        """Make the declared indexes; nothing happens for those that are there."""
+        with translated(self.name):
+            for index in indexes:
+                options: Document = {"unique": True} if index.unique else {}
+                if index.only_where is not None:
+                    options["partialFilterExpression"] = index.only_where
+                if index.expire_after_s is not None:
+                    options["expireAfterSeconds"] = index.expire_after_s
+                await self._inner.create_index(list(index.keys), **options)
+
+
+class Collection(Journal):
+    """One collection: a thin, typed face whose errors are radbus's own."""
+
     async def update(self, where: Filter, change: Change, *, upsert: bool = False) -> bool:
         """Change one document atomically; say whether there was one that `where` holds for (or one was made)."""
         with translated(self.name):
@@ -98,31 +124,10 @@ class Collection:
         with translated(self.name):
             return (await self._inner.delete_many(where)).deleted_count
 
-    async def count(self, where: Filter, *, limit: int = 1_000_000) -> int:
-        """Count documents, at most to `limit`."""
-        with translated(self.name):
-            return await self._inner.count_documents(where, limit=limit)
-
-    async def distinct(self, key: str, where: Filter) -> list[Any]:
-        """Return the distinct values of a key."""
-        with translated(self.name):
-            return await self._inner.distinct(key, where)
-
     async def aggregate(self, pipeline: Sequence[Mapping[str, Any]], *, limit: int) -> list[Document]:
         """Run a pipeline and read at most `limit` of its documents."""
         with translated(self.name):
             return await self._inner.aggregate([*pipeline, {"$limit": limit}]).to_list(limit)
-
-    async def ensure_indexes(self, indexes: Sequence[Index]) -> None:
-        """Make the declared indexes; nothing happens for those that are there."""
-        with translated(self.name):
-            for index in indexes:
-                options: Document = {"unique": True} if index.unique else {}
-                if index.only_where is not None:
-                    options["partialFilterExpression"] = index.only_where
-                if index.expire_after_s is not None:
-                    options["expireAfterSeconds"] = index.expire_after_s
-                await self._inner.create_index(list(index.keys), **options)
 
 
 class Documents:
@@ -143,8 +148,19 @@ class Documents:
         self._database = self._client[settings.database]
 
     def __getitem__(self, name: str) -> Collection:
-        """Return a collection by its name."""
+        """Return a collection by its name.
+
+        Raises:
+            LookupError: It is the audit trail, which nobody may change.
+        """
+        if name == records.AUDIT:
+            raise LookupError("expected a collection that may be changed; the audit trail is Documents.audit")
         return Collection(self._database[name])
+
+    @property
+    def audit(self) -> Journal:
+        """Return the audit trail."""
+        return Journal(self._database[records.AUDIT])
 
     def raw(self, name: str) -> AsyncIOMotorCollection[Document]:
         """Return the client's own collection, for this package alone."""

@@ -75,6 +75,7 @@ class ObjectKind(StrEnum):
     USER = "user"
     WEBHOOK = "webhook"
     TRAIL = "trail"
+    BACKUP = "backup"
 
 
 MEANINGS: Final[dict[str, str]] = {

@@ -14,7 +14,7 @@ _APPLICATION_SERVER: Final = "4"
 _MACHINE_NAME, _IP_ADDRESS = "1", "2"
 _PERSON, _SYSTEM_OBJECT = "1", "2"
 _REPORT, _JOB, _PATIENT, _SECURITY_USER, _SECURITY_RESOURCE = "3", "20", "1", "11", "13"
-_DATA_DESTINATION: Final = "16"
+_DATA_DESTINATION, _DATA_REPOSITORY = "16", "17"
 _STUDY_UID: Final = ("110180", "DCM", "Study Instance UID")
 # What is no study has no code of the standard's own: these are radbus's.
 _OURS: Final = "99RADBUS"
@@ -27,6 +27,7 @@ _OF_KINDS: Final = {
     ObjectKind.USER: (_PERSON, _SECURITY_USER),
     ObjectKind.WEBHOOK: (_SYSTEM_OBJECT, _DATA_DESTINATION),
     ObjectKind.TRAIL: (_SYSTEM_OBJECT, _SECURITY_RESOURCE),
+    ObjectKind.BACKUP: (_SYSTEM_OBJECT, _DATA_REPOSITORY),
 }
 
 

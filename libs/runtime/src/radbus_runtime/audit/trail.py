@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, cast
 
-import structlog
 from radbus_contracts.errors import RadbusError, TransientError
-from radbus_storage import records
-from radbus_storage.documents import Collection, Documents, Index
+from radbus_storage.documents import Documents, Index, Journal
 from radbus_storage.operator_records import AuditRecord
 
 from radbus_runtime.audit.access import Access
+from radbus_runtime.audit.adding import log_added, log_not_added
 from radbus_runtime.audit.codes import Kind
 from radbus_runtime.audit.events import Asked, event_of_access, event_of_service
 from radbus_runtime.audit.repeats import Repeats
-
-log = structlog.get_logger(__name__)
+from radbus_runtime.progress import beat
 
 AUDIT_INDEXES: Final = (
     Index([("objects.uid", 1), ("institution", 1), ("at", 1)]),
@@ -31,7 +30,7 @@ class AuditTrail:
     """Writes events; those of requests that end together go in one insert."""
 
     def __init__(self, documents: Documents, service: str) -> None:
-        self.collection: Collection = documents[records.AUDIT]
+        self.collection: Journal = documents.audit
         self._service = service
         self._repeats = Repeats()
         self._waiting: list[tuple[AuditRecord, asyncio.Future[None]]] = []
@@ -63,18 +62,23 @@ class AuditTrail:
         """Add an event; it is there when this returns.
 
         Raises:
-            TransientError: It is not.
+            TransientError: It is not; the log has it.
         """
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((record, written))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_all())
-        await written
-        log.info("audit.recorded", **_told(record))
+        try:
+            await written
+        except RadbusError as error:
+            log_not_added(record, error)
+            raise
+        log_added(record)
 
     async def run(self) -> None:
         """Record what was counted, as its windows end."""
         while True:
+            beat("audit trail")
             await asyncio.sleep(_LOOK_EVERY_S)
             for record in self._repeats.ended():
                 self._record_soon(record)
@@ -87,15 +91,13 @@ class AuditTrail:
             await asyncio.wait(self._soon)
 
     def _record_soon(self, record: AuditRecord) -> None:
-        task = asyncio.create_task(self._record_or_log(record))
+        task = asyncio.create_task(self._record_or_leave(record))
         self._soon.add(task)
         task.add_done_callback(self._soon.discard)
 
-    async def _record_or_log(self, record: AuditRecord) -> None:
-        try:
+    async def _record_or_leave(self, record: AuditRecord) -> None:
+        with suppress(TransientError):
             await self.record(record)
-        except TransientError as error:
-            log.warning("audit.not_recorded", **_told(record), exc_info=error)
 
     async def _write_all(self) -> None:
         while self._waiting:
@@ -106,24 +108,6 @@ class AuditTrail:
                 _settle(batch, error)
             else:
                 _settle(batch, None)
-
-
-def _told(record: AuditRecord) -> dict[str, Any]:
-    """Return what a line of the log says of an event: all but what it was about."""
-    requestor, request = record["participants"][0], record["request"]
-    return {
-        "audit_id": record["_id"],
-        "event_id": record["event"]["id"],
-        "action": record["event"]["action"],
-        "outcome": record["event"]["outcome"],
-        "institution": record["institution"],
-        "user": requestor["user"],
-        "address": requestor["address"],
-        "route": f"{request['method']} {request['route']}" if request else None,
-        "status": request["status"] if request else None,
-        "object_count": record["object_count"],
-        "repeats": record["repeats"],
-    }
 
 
 def _settle(batch: Sequence[tuple[AuditRecord, asyncio.Future[None]]], error: RadbusError | None) -> None:

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 from typing import Final
 
+import structlog
 from radbus_contracts.identity import record_id
 from radbus_storage import records
-from radbus_storage.documents import Document, Documents
+from radbus_storage.documents import Document, Documents, Index
 from radbus_storage.errors import AlreadyThereError
 
 from radbus_runtime.retention.order import Plan, What
 
+log = structlog.get_logger(__name__)
+
+_LOCKED: Final[Document] = {"purge": {"$gt": ""}}
+LOCK_INDEX: Final = Index((("purge", 1),), only_where=_LOCKED)
+"""Of `studies` and `series`: what is locked now, by which purge."""
 _FREED: Final = {"$unset": {"purge": "", "disturbed": ""}}
 
 
@@ -97,3 +103,19 @@ class StudyLock:
     async def _forget_empty(self) -> None:
         """Remove the record that was made only to be locked."""
         await self._studies.delete({"_id": self._id, "touches": 0, "purge": None})
+
+
+async def release_forgotten(documents: Documents) -> None:
+    """Give back what is locked by purges that are open no more.
+
+    A backup has a study as it was while it was purged, and the purge, which it copies later, as it ended.
+    """
+    for name in (records.SERIES, records.STUDIES):
+        lockers = await documents[name].distinct("purge", _LOCKED)
+        # A purge is open from before it locks until after it has given back: what is not by now never is.
+        is_open = await documents[records.PURGES].distinct("_id", {"_id": {"$in": lockers}, "open": True})
+        for purge_id in set(lockers) - set(is_open):
+            only = {"institution": 1, "study_instance_uid": 1}
+            if found := await documents[name].find_one({"purge": purge_id}, only=only):
+                log.warning("purge.lock_forgotten", purge_id=purge_id, institution=found["institution"])
+                await StudyLock(documents, found["institution"], found["study_instance_uid"], purge_id).release()

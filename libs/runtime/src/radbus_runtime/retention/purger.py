@@ -94,6 +94,8 @@ class Purger:
             plan = plan_of(order, picture)
             await claim.note({"state": "erasing", "waits_for": None, "plan": plan.document()})
         elif "erased" in claim.record["steps"] and not (order.locks and await lock.is_held()):
+            if order.locks:  # whoever died may have given back the study and not yet its series
+                await lock.settle(plan)
             return await self._finish(claim, plan)
         elif order.locks and not await lock.take():
             return "erasing", "instances are coming in"

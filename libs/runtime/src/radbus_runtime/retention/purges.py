@@ -16,6 +16,7 @@ from radbus_storage.records import PURGES
 
 from radbus_runtime.events import Outgoing
 from radbus_runtime.outbox import OUTBOX_INDEX
+from radbus_runtime.progress import beat
 from radbus_runtime.retention.order import Order, Plan
 
 PURGE_INDEXES: Final = (
@@ -29,6 +30,7 @@ PURGE_INDEXES: Final = (
     OUTBOX_INDEX,
 )
 LEASE_S: Final = 120.0  # longer than any call to a store may take
+PULSE: Final = "retention"
 _RENEW_AFTER_S: Final = 20.0
 
 
@@ -62,6 +64,7 @@ class Claim:
         Raises:
             ClaimLostError: Another has it.
         """
+        beat(PULSE, within_s=LEASE_S)  # a large study takes longer than a round of the sweep otherwise may
         now = time.monotonic()
         if now - self.taken_at < _RENEW_AFTER_S:
             return

@@ -13,12 +13,14 @@ from radbus_storage import records
 from radbus_storage.documents import NOW, Collection, Document, Documents, Index, after
 from radbus_storage.errors import AlreadyThereError
 
+from radbus_runtime.progress import beat
 from radbus_runtime.retention import metrics
+from radbus_runtime.retention.locks import release_forgotten
 from radbus_runtime.retention.order import EVERYTHING, Kind, Order, What
 from radbus_runtime.retention.picture import Dues, Picture, dues_of
 from radbus_runtime.retention.policy import RetentionPolicy
 from radbus_runtime.retention.purger import Purger
-from radbus_runtime.retention.purges import Purges
+from radbus_runtime.retention.purges import PULSE, Purges
 from radbus_runtime.retention.reading import PictureReader
 
 log = structlog.get_logger(__name__)
@@ -57,6 +59,7 @@ class RetentionSweep:
     async def run(self) -> None:
         """Sweep until cancelled."""
         while True:
+            self._beat()
             await asyncio.sleep(self._every_s)
             try:
                 await self.sweep_once()
@@ -64,7 +67,10 @@ class RetentionSweep:
                 log.warning("retention.sweep_failed", exc_info=error)
 
     async def sweep_once(self) -> None:
-        """Ask for the deletion of what is due, and carry out what is open; at most so many of each a round."""
+        """Ask for the deletion of what is due, and carry out what is open; at most so many of each a round.
+
+        What is locked for nothing is given back.
+        """
         if not self._policy.keeps_everything and await self._take_turn():
             await self._look(self._documents[records.STUDIES], Kind.STUDY)
             await self._look(self._documents[records.RUNS], Kind.RUN)
@@ -72,7 +78,9 @@ class RetentionSweep:
             claim = await self._purges.claim()
             if claim is None:
                 break
+            self._beat()
             await self._purger.run(claim)
+        await release_forgotten(self._documents)
         await self._measure()
 
     async def _look(self, collection: Collection, kind: Kind) -> None:
@@ -85,6 +93,7 @@ class RetentionSweep:
                 only={"institution": 1, "study_instance_uid": 1, "touches": 1},
             )
             for record in found:
+                self._beat()
                 try:
                     look_at = await self._ask_for_due(kind, record, now)
                 except (PermanentError, LookupError, TypeError, ValueError) as error:
@@ -117,6 +126,9 @@ class RetentionSweep:
         # A job that is asked for later is due no sooner than the shortest period from now.
         new_at = now + timedelta(days=max(1, self._policy.shortest_days))
         return min(dues.until(now) or new_at, new_at)
+
+    def _beat(self) -> None:
+        beat(PULSE, within_s=60 + 2 * self._every_s)
 
     async def _take_turn(self) -> bool:
         """Take the turn of looking, unless another replica has it; with another policy all is looked at again."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
 
-from radbus_storage import records
 from radbus_storage.documents import Documents
 
+from radbus_runtime.audit.adding import add_event
 from radbus_runtime.audit.codes import DELETE_STUDY, ObjectKind
 from radbus_runtime.audit.events import event_of_operator
 from radbus_runtime.retention.order import Kind, Plan
@@ -32,4 +31,4 @@ class PurgesInTrail:
         objects = [(_SUBJECTS[order.kind], order.subject_uid), *((ObjectKind.SERIES, uid) for uid in plan.series)]
         named = [each for n, each in enumerate(objects) if each not in objects[:n]]
         record = event_of_operator(self.source, DELETE_STUDY, user=user, objects=named, institution=institution)
-        await self.documents[records.AUDIT].insert(cast("dict[str, Any]", record))
+        await add_event(self.documents, record)

@@ -12,6 +12,7 @@ from radbus_contracts.identity import record_id
 from radbus_dicom.reading import Header
 from radbus_runtime.events import Outgoing
 from radbus_runtime.outbox import OUTBOX_INDEX
+from radbus_runtime.retention.locks import LOCK_INDEX
 from radbus_runtime.retention.sweeping import LOOK_INDEX
 from radbus_runtime.tracing import current_traceparent
 from radbus_storage.documents import NOW, Collection, Document, Documents, Index, after
@@ -28,8 +29,19 @@ _INSTANCE_INDEXES: Final = (
     Index((("institution", 1), ("study_instance_uid", 1))),
 )
 _QUIET_INDEX: Final = Index((("quiet_at", 1),), only_where={"state": "receiving"})
-_SERIES_INDEXES: Final = (Index((("institution", 1), ("study_instance_uid", 1))), _QUIET_INDEX, OUTBOX_INDEX)
-_STUDY_INDEXES: Final = (_QUIET_INDEX, OUTBOX_INDEX, LOOK_INDEX, Index((("institution", 1), ("quiet_at", 1))))
+_SERIES_INDEXES: Final = (
+    Index((("institution", 1), ("study_instance_uid", 1))),
+    _QUIET_INDEX,
+    OUTBOX_INDEX,
+    LOCK_INDEX,
+)
+_STUDY_INDEXES: Final = (
+    _QUIET_INDEX,
+    OUTBOX_INDEX,
+    LOOK_INDEX,
+    LOCK_INDEX,
+    Index((("institution", 1), ("quiet_at", 1))),
+)
 
 
 class BeingPurgedError(StoreFailedError):

@@ -10,6 +10,7 @@ from radbus_contracts.envelope import Event
 from radbus_contracts.errors import TransientError
 from radbus_contracts.facts import JobCompletedV1, JobFailedV1
 from radbus_contracts.identity import RUN_USE_CASE
+from radbus_runtime.progress import beat
 from radbus_storage.documents import Document
 
 from radbus_ingest.adapters import metrics
@@ -66,6 +67,7 @@ class RunEraser:
     async def run(self) -> None:
         """Sweep until cancelled."""
         while True:
+            self._beat()
             await asyncio.sleep(self._sweep_every_s)
             try:
                 await self.sweep_once()
@@ -78,6 +80,7 @@ class RunEraser:
         for _ in range(_PAGES):
             page = await self._runs.forgotten(older_than_s=self._older_than_s, after=after)
             for run in page:
+                self._beat()
                 if has_ended(run["state"]):
                     await self._erase(run["_id"], run["archive"], frees=run["state"] in FREEING_STATES)
                     metrics.runs_erased.labels("swept").inc()
@@ -85,6 +88,9 @@ class RunEraser:
             if not page:
                 return
             after = page[-1]["_id"]
+
+    def _beat(self) -> None:
+        beat("runs", within_s=60 + 2 * self._sweep_every_s)
 
     async def _ended(self, institution: str, run_id: str, *, frees: bool) -> None:
         archive = await self._runs.unended(institution, run_id)

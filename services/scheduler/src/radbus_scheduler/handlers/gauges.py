@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import structlog
 from radbus_contracts.errors import TransientError
+from radbus_runtime.progress import beat
 from radbus_storage.documents import Documents
 
 from radbus_scheduler.adapters import metrics
@@ -28,6 +29,7 @@ class Gauges:
     async def run(self, every_s: float) -> None:
         """Count until cancelled."""
         while True:
+            beat("gauges", within_s=60 + 2 * every_s)
             try:
                 await self.count_once()
             except TransientError as error:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 from radbus_contracts.errors import TransientError
 from radbus_contracts.topology import Queue
 from radbus_runtime.bus import Bus
+from radbus_runtime.progress import beat
 
 from radbus_worker.domain.slots import Slots
 
 log = structlog.get_logger(__name__)
 
 _AGAIN_S = 0.5
+_LOOK_EVERY_S = 10.0
 
 
 class Intake:
@@ -40,7 +43,10 @@ class Intake:
     async def run(self) -> None:
         """Let orders come again whenever a slot is free, and none while the slots are closed, until cancelled."""
         while True:
-            await self._changed.wait()
+            beat("intake")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_EVERY_S):
+                    await self._changed.wait()
             self._changed.clear()
             async with self._one_at_a_time:
                 try:
