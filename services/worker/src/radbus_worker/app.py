@@ -66,7 +66,9 @@ def create_app(settings: WorkerSettings) -> Service:
     triton = TritonClient(settings.triton_url, shared_memory=settings.triton_shared_memory)
     cpus = CpuPool(processes=settings.cpus, limit_s=settings.pool_limit_s, memory_bytes=settings.process_memory_bytes)
     threads = MachineThreads()
-    leases = Leases(documents[records.LEASES], documents[records.JOBS], settings.worker, settings.lease_s)
+    leases = Leases(
+        documents[records.LEASES], documents[records.JOBS], settings.worker, settings.lease_s, settings.time_zone
+    )
     relay = OutboxRelay(bus, [documents[records.OUTCOMES]])
     outcomes = Outcomes(documents[records.OUTCOMES], relay, teller, settings.worker)
     courtesies = Courtesies(bus, teller, settings.worker)

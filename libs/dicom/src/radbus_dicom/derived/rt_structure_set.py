@@ -20,7 +20,7 @@ from radbus_machines.types import Frame, Geometry, LabelMap, Segment
 from radbus_dicom.derived.contours import Polygon, trace
 from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
-from radbus_dicom.derived.sources import copy_patient_and_study
+from radbus_dicom.derived.stamping import stamp
 from radbus_dicom.errors import OutputNotValid
 from radbus_dicom.identity import derived_uid, series_uid
 from radbus_dicom.quiet import silence_pydicom
@@ -72,14 +72,10 @@ def _numbered(rois: list[tuple[LabelMap, Segment]]) -> Iterator[tuple[int, tuple
 
 def _head(source: Dataset, provenance: Provenance, model_id: str) -> Dataset:
     ds = Dataset()
-    ds.SpecificCharacterSet = "ISO_IR 192"
     name = f"rtstruct/{provenance.of_series(source.SeriesInstanceUID)}"
     ds.SOPClassUID, ds.SOPInstanceUID = RTStructureSetStorage, derived_uid(provenance.job_id, name)
-    copy_patient_and_study(source, ds)
     ds.SeriesInstanceUID = series_uid(provenance.job_id, name)
     ds.Modality, ds.SeriesNumber, ds.OperatorsName = "RTSTRUCT", None, ""
-    title = f"{provenance.use_case} {provenance.machine}"[: _LONG_STRING_CHARACTERS - 24]
-    ds.SeriesDescription = f"{title} (research use only)"
     ds.Manufacturer, ds.ManufacturerModelName = MANUFACTURER, provenance.machine
     ds.SoftwareVersions = model_id[:_LONG_STRING_CHARACTERS]
     ds.FrameOfReferenceUID = str(source.get("FrameOfReferenceUID") or derived_uid(provenance.job_id, "frame"))
@@ -87,13 +83,10 @@ def _head(source: Dataset, provenance: Provenance, model_id: str) -> Dataset:
     ds.StructureSetLabel = provenance.machine[:_SHORT_STRING_CHARACTERS]
     ds.StructureSetName = f"{provenance.machine} {provenance.machine_version}"[:_LONG_STRING_CHARACTERS]
     ds.StructureSetDescription = ""
-    date, time = provenance.made_at.strftime("%Y%m%d"), provenance.made_at.strftime("%H%M%S")
-    for moment in ("InstanceCreation", "Series", "StructureSet"):
-        setattr(ds, f"{moment}Date", date)
-        setattr(ds, f"{moment}Time", time)
+    ds.StructureSetDate = ds.StructureSetTime = ""
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
-    return ds
+    return stamp(ds, title=f"{provenance.use_case} {provenance.machine}", source=source, provenance=provenance)
 
 
 def _add_references(ds: Dataset, source: Dataset, frames: Sequence[Frame]) -> None:
