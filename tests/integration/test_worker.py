@@ -703,6 +703,8 @@ async def test_the_lung_machine_measures_the_phantom_through_triton_and_draws_it
     assert outcome["succeeded"], outcome.get("reason")
     assert outcome["usable"], outcome["summary"]
     assert outcome["values"]["total_lung_volume_ml"] > 1000
+    sides = [site["laterality"] and site["laterality"]["meaning"] for site in outcome["sites"]]
+    assert (len(sides), sides[0]) == (len(outcome["measurements"]), "Right")
     assert outcome["files"]["seg"]
     path = tmp_path / "rtstruct.dcm"
     path.write_bytes(await hospital.objects.get(outcome["files"]["rtstruct"][0]))

@@ -118,6 +118,25 @@ def test_fhir_has_an_observation_of_each_change_that_names_both_studies(provenan
     assert len(report["result"]) == len(NOW) + 2
 
 
+def test_the_change_in_fhir_is_of_the_part_of_the_body_that_was_measured(provenance):
+    right = Site(Code("39607008", "SCT", "Lung"), Code("24028007", "SCT", "Right"))
+    told = reported(provenance, COMPARED)
+    sided = replace(told, content=replace(told.content, measurements=(replace(NOW[0], site=right), *NOW[1:])))
+
+    bundle = json.loads(make_fhir_bundle(sided))
+
+    changed = [entry["resource"] for entry in bundle["entry"] if "component" in entry["resource"]]
+    assert [each.get("bodySite", {}).get("text") for each in changed] == ["Lung, right", None]
+
+
+def test_hl7_gives_the_uid_of_the_study_by_one_code_and_that_of_the_previous_by_another(provenance):
+    content = make_oru_r01(reported(provenance, COMPARED)).decode()
+
+    fields = [line.split("|") for line in content.split("\r") if line.startswith("OBX")]
+    assert [each[5] for each in fields if each[3].startswith("110180^")] == ["1.2.3"]
+    assert [each[5] for each in fields if each[3].startswith("PREVIOUS-STUDY^")] == ["1.2.8"]
+
+
 def test_hl7_has_the_comparison_in_words_and_each_change_as_a_number(provenance):
     content = make_oru_r01(reported(provenance, COMPARED)).decode()
     fields = [line.split("|") for line in content.split("\r") if line.startswith("OBX")]
