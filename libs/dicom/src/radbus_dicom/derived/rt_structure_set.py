@@ -20,6 +20,7 @@ from radbus_machines.types import Frame, Geometry, LabelMap, Segment
 from radbus_dicom.derived.contours import Polygon, trace
 from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
+from radbus_dicom.derived.sites import is_anatomy
 from radbus_dicom.derived.stamping import stamp
 from radbus_dicom.errors import OutputNotValid
 from radbus_dicom.identity import derived_uid, series_uid
@@ -35,11 +36,15 @@ _DECIMALS = 4  # of a millimetre
 
 @dataclass(frozen=True, slots=True)
 class Structures:
-    """What is to be drawn: label maps of one volume, with its frames in the labels' order and its geometry."""
+    """What is to be drawn: label maps of one volume, with its frames in the labels' order and its geometry.
+
+    `all_organs` calls each structure an organ, as clients of the inferencing API expect; else lesions are none.
+    """
 
     label_maps: Sequence[LabelMap]
     frames: Sequence[Frame]
     geometry: Geometry
+    all_organs: bool = False
 
 
 def make_rt_structure_set(structures: Structures, *, source: Dataset, provenance: Provenance, model_id: str) -> Dataset:
@@ -61,7 +66,9 @@ def make_rt_structure_set(structures: Structures, *, source: Dataset, provenance
     draw = _Draughtsman(structures.frames, structures.geometry)
     ds.StructureSetROISequence = [_roi(n, segment, ds.FrameOfReferenceUID) for n, (_, segment) in _numbered(rois)]
     ds.ROIContourSequence = [draw.roi(n, label_map, segment) for n, (label_map, segment) in _numbered(rois)]
-    ds.RTROIObservationsSequence = [_observation(n) for n, _ in _numbered(rois)]
+    ds.RTROIObservationsSequence = [
+        _observation(n, organ=structures.all_organs or is_anatomy(segment)) for n, (_, segment) in _numbered(rois)
+    ]
     ds.ApprovalStatus = "UNAPPROVED"
     return ds
 
@@ -126,10 +133,11 @@ def _roi(number: int, segment: Segment, frame_of_reference_uid: str) -> Dataset:
     return roi
 
 
-def _observation(number: int) -> Dataset:
+def _observation(number: int, *, organ: bool) -> Dataset:
     observation = Dataset()
     observation.ObservationNumber, observation.ReferencedROINumber = number - 1, number
-    observation.RTROIInterpretedType, observation.ROIInterpreter = "ORGAN", ""  # nobody has interpreted it
+    # Type 2: no defined term (PS3.3 C.8.8.8.1) is of a lesion that nobody plans to treat; nobody has interpreted it.
+    observation.RTROIInterpretedType, observation.ROIInterpreter = "ORGAN" if organ else "", ""
     return observation
 
 

@@ -159,10 +159,11 @@ def write_rt_structure_set(
     source: Path,
     provenance: Provenance,
     model_id: str,
+    all_organs: bool,
     target: Path,
 ) -> None:
     """Write the RT Structure Set of all label maps; `source` is the instance of the first frame."""
-    structures = Structures([each.label_map() for each in labels], volume.frames, volume.geometry)
+    structures = Structures([each.label_map() for each in labels], volume.frames, volume.geometry, all_organs)
     header = read_header_dataset(source)
     ds = make_rt_structure_set(structures, source=header, provenance=provenance, model_id=model_id)
     ds.save_as(target, enforce_file_format=True)

@@ -195,6 +195,7 @@ class Renderer:
                 source=loaded.plan.headers[0].path,
                 provenance=wanted.provenance,
                 model_id=wanted.model_id,
+                all_organs=wanted.kinds <= ARCHIVE_KINDS,
                 target=file.path,
             )
             return [file]
