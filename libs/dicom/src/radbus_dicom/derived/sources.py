@@ -28,13 +28,6 @@ _MAY_BE_EMPTY = (
 )
 OF_PATIENT_AND_STUDY = (
     *_MAY_BE_EMPTY,
-    "ClinicalTrialProtocolID",
-    "ClinicalTrialProtocolName",
-    "ClinicalTrialSiteID",
-    "ClinicalTrialSiteName",
-    "ClinicalTrialSponsorName",
-    "ClinicalTrialSubjectID",
-    "ClinicalTrialSubjectReadingID",
     "DeidentificationMethod",
     "DeidentificationMethodCodeSequence",
     "IssuerOfAccessionNumberSequence",
