@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -114,6 +115,18 @@ async def test_the_latest_earlier_current_usable_kept_result_of_the_patient_is_c
     assert told.previous.study_instance_uid == "2"
     assert [(each.previous, each.absolute, each.percent) for each in told.changes] == [(4000.0, 400.0, 10.0)]
     assert "version 1.1.0 of lung-ct" in told.remarks[0]
+
+
+async def test_what_limits_one_of_both_results_is_said_as_it_is_on_record(site):
+    await site.record("1", "20250101", 4000.0, limits=["The lungs are cut off below.", "Slices are missing."])
+    limited = replace(OUTPUT, limits=("The images are noisy.",))
+
+    told = await site.priors().compare(await site.claim(), MACHINE, limited, remarks=("Slices are missing.",))
+
+    assert told.remarks[1:] == (
+        "A limit of the previous result: The lungs are cut off below.",
+        "A limit of this result that the previous one has not: The images are noisy.",
+    )
 
 
 async def test_another_institutions_result_is_never_compared_with(site, stack):

@@ -737,6 +737,18 @@ async def test_a_report_is_made_of_the_outcome_that_it_needs(hospital, start_wor
     assert not refused["succeeded"]
 
 
+async def test_outputs_say_in_the_time_of_the_site_when_they_were_made(hospital, start_worker):
+    worker = await start_worker(time_zone="Europe/Zurich").ready()
+    hospital.pool = worker.pool
+    order = await hospital.order("threshold", await hospital.store_series())
+
+    await hospital.send(order)
+    outcome = await hospital.outcome(order)
+
+    seg = pydicom.dcmread(io.BytesIO(await hospital.objects.get(outcome["files"]["seg"][0])))
+    assert (seg.SeriesDate, seg.SeriesTime) == ("20260102", "010000")
+
+
 async def test_the_lung_machine_measures_the_phantom_through_triton_and_draws_it(hospital, worker, tmp_path, dciodvfy):
     where = await hospital.store_series(slices=60)
     order = await hospital.order("lung-ct", where)
@@ -747,6 +759,8 @@ async def test_the_lung_machine_measures_the_phantom_through_triton_and_draws_it
     assert outcome["succeeded"], outcome.get("reason")
     assert outcome["usable"], outcome["summary"]
     assert outcome["values"]["total_lung_volume_ml"] > 1000
+    sides = [site["laterality"] and site["laterality"]["meaning"] for site in outcome["sites"]]
+    assert (len(sides), sides[0]) == (len(outcome["measurements"]), "Right")
     assert outcome["files"]["seg"]
     path = tmp_path / "rtstruct.dcm"
     path.write_bytes(await hospital.objects.get(outcome["files"]["rtstruct"][0]))

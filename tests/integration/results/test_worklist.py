@@ -1,4 +1,4 @@
-"""A worklist has the critical first, then what waits longest, each once, and is read from its index."""
+"""A worklist has the critical first, then the not judged, of each what waits longest, each once, from its index."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
-from radbus_contracts.facts import TriageStatus
 from radbus_contracts.identity import inference_id
 from radbus_results.adapters.inferences import INFERENCE_INDEXES, Inferences, Search, WorklistPlace
+from radbus_results.domain.triage import Urgency
 from radbus_storage import records
 
 pytestmark = pytest.mark.stack
 
 CRITICAL = {"1.2.2", "1.2.5"}
+START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -59,6 +60,19 @@ async def test_every_size_of_page_holds_the_same(world, waiting):
     assert await pages(world, "/inferences?order=triage&triage=critical") == [["1.2.2", "1.2.5"]]
 
 
+async def test_what_could_not_be_judged_comes_after_the_critical_and_before_all_that_was(world, waiting):
+    for series in ("1.2.7", "1.2.8"):
+        await world.store_outcome(world.job(series), usable=False)
+        await world.publish(world.completed((series,)))
+        await world.told(world.job(series))
+    whole = ["1.2.2", "1.2.5", "1.2.7", "1.2.8", "1.2.0", "1.2.1", "1.2.3", "1.2.4", "1.2.6"]
+
+    for size in (1, 2, 3, 4, 50):
+        assert flat(await pages(world, f"/inferences?order=triage&limit={size}")) == whole
+    assert flat(await pages(world, "/inferences?order=triage&triage=routine&limit=2")) == whole[2:]
+    assert flat(await pages(world, "/inferences?order=triage&triage=critical")) == whole[:2]
+
+
 async def test_what_was_overtaken_or_erased_is_on_no_worklist(world, waiting):
     inferences = world.documents[records.INFERENCES]
     await inferences.update({"_id": inference_id(world.job("1.2.2"))}, {"$set": {"superseded_by": "another"}})
@@ -76,21 +90,26 @@ async def test_a_cursor_of_the_other_order_is_refused(world, waiting):
     assert (await world.get("/inferences?order=oldest")).status_code in {400, 422}
 
 
-async def test_a_page_deep_in_a_long_worklist_is_read_from_its_index(environment, world):
+@pytest.fixture
+async def plans_of(environment, world):
+    """Explain how a page behind a place is read from a worklist of 2,000 results."""
     client = AsyncIOMotorClient(environment["RADBUS_MONGO_URL"], tz_aware=True)
-    collection, start = world.documents["worklist-of-many"], datetime(2026, 1, 1, tzinfo=UTC)
-    try:
-        await collection.ensure_indexes(INFERENCE_INDEXES)
-        await collection.insert_many([_row(number, start, world.institution) for number in range(2000)])
-        inner = client["radbus-results"]["worklist-of-many"]
-        place = WorklistPlace(TriageStatus.ROUTINE, start + timedelta(minutes=1500), "01500")
-        seen = Seen(inner)
+    collection, inner = world.documents["worklist-of-many"], client["radbus-results"]["worklist-of-many"]
 
-        await Inferences(seen).worklist(world.institution, Search(since=start), limit=11, after=place)
-        plans = await seen.explained()
-    finally:
-        await client["radbus-results"].drop_collection("worklist-of-many")
-        client.close()
+    async def explain(urgency: Urgency, *, not_judged: int | None) -> list[dict]:
+        await collection.ensure_indexes(INFERENCE_INDEXES)
+        await collection.insert_many([_row(number, world.institution, not_judged) for number in range(2000)])
+        place, seen = WorklistPlace(urgency, START + timedelta(minutes=1500), "01500"), Seen(inner)
+        await Inferences(seen).worklist(world.institution, Search(since=START), limit=11, after=place)
+        return await seen.explained()
+
+    yield explain
+    await client["radbus-results"].drop_collection("worklist-of-many")
+    client.close()
+
+
+async def test_a_page_deep_in_a_long_worklist_is_read_from_its_index(plans_of):
+    plans = await plans_of(Urgency.ROUTINE, not_judged=None)
 
     assert sum(plan["nReturned"] for plan in plans) == 11
     assert all(plan["totalDocsExamined"] <= 11 for plan in plans)
@@ -98,12 +117,22 @@ async def test_a_page_deep_in_a_long_worklist_is_read_from_its_index(environment
     assert all("'SORT'" not in str(plan["executionStages"]) for plan in plans)
 
 
-def _row(number: int, start: datetime, institution: str) -> dict:
+async def test_the_few_that_were_not_judged_are_read_without_the_many_that_were(plans_of):
+    *not_judged, routine = await plans_of(Urgency.NOT_JUDGED, not_judged=50)
+
+    assert sum(plan["nReturned"] for plan in not_judged) == 10  # of the 500 behind the place
+    assert all(plan["totalDocsExamined"] <= 11 for plan in not_judged)
+    assert all(plan["totalKeysExamined"] <= 3 * 11 for plan in not_judged)
+    assert all("'SORT'" not in str(plan["executionStages"]) for plan in (*not_judged, routine))
+
+
+def _row(number: int, institution: str, not_judged: int | None) -> dict:
     return {
         "_id": f"{number:05d}",
         "institution": institution,
         "triage": "critical" if number % 10 == 0 else "routine",
-        "completed_at": start + timedelta(minutes=number),
+        "triage_reason": "not judged: no index" if not_judged and number % not_judged == 1 else None,
+        "completed_at": START + timedelta(minutes=number),
         "superseded_by": None,
         "outbox": [],
     }

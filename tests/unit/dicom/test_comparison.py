@@ -24,7 +24,7 @@ from radbus_dicom.derived.measurement_report import make_measurement_report
 from radbus_dicom.derived.report_pdf import PatientFacts, ReportContent, make_report_pdf
 from radbus_dicom.derived.reported import Reported, SeriesFacts
 from radbus_dicom.opening import read_header_dataset
-from radbus_machines.types import Code, MachineOutput, Measurement
+from radbus_machines.types import Code, MachineOutput, Measurement, Site
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom", "ignore::UserWarning:highdicom")
 
@@ -118,6 +118,25 @@ def test_fhir_has_an_observation_of_each_change_that_names_both_studies(provenan
     assert len(report["result"]) == len(NOW) + 2
 
 
+def test_the_change_in_fhir_is_of_the_part_of_the_body_that_was_measured(provenance):
+    right = Site(Code("39607008", "SCT", "Lung"), Code("24028007", "SCT", "Right"))
+    told = reported(provenance, COMPARED)
+    sided = replace(told, content=replace(told.content, measurements=(replace(NOW[0], site=right), *NOW[1:])))
+
+    bundle = json.loads(make_fhir_bundle(sided))
+
+    changed = [entry["resource"] for entry in bundle["entry"] if "component" in entry["resource"]]
+    assert [each.get("bodySite", {}).get("text") for each in changed] == ["Lung, right", None]
+
+
+def test_hl7_gives_the_uid_of_the_study_by_one_code_and_that_of_the_previous_by_another(provenance):
+    content = make_oru_r01(reported(provenance, COMPARED)).decode()
+
+    fields = [line.split("|") for line in content.split("\r") if line.startswith("OBX")]
+    assert [each[5] for each in fields if each[3].startswith("110180^")] == ["1.2.3"]
+    assert [each[5] for each in fields if each[3].startswith("PREVIOUS-STUDY^")] == ["1.2.8"]
+
+
 def test_hl7_has_the_comparison_in_words_and_each_change_as_a_number(provenance):
     content = make_oru_r01(reported(provenance, COMPARED)).decode()
     fields = [line.split("|") for line in content.split("\r") if line.startswith("OBX")]
@@ -130,21 +149,30 @@ def test_hl7_has_the_comparison_in_words_and_each_change_as_a_number(provenance)
     ]
 
 
+def sr_of(write_series, load_volume, provenance, comparison=COMPARED, measurements=NOW):
+    paths = write_series([(0, 0, z) for z in range(3)])
+    return make_measurement_report(
+        MachineOutput("Fine.", measurements=measurements),
+        sources=[read_header_dataset(path) for path in paths],
+        frames=load_volume(paths).frames,
+        segmentations=[],
+        provenance=provenance,
+        comparison=comparison,
+    )
+
+
+def groups_by_words(sr):
+    stream = BytesIO()
+    sr.save_as(stream, enforce_file_format=True)
+    groups = hd.sr.srread(BytesIO(stream.getvalue())).content.get_image_measurement_groups()
+    return {str(group.tracking_identifier): group for group in groups}
+
+
 def test_the_sr_has_the_earlier_values_at_their_own_time_point_and_is_valid(
     write_series, load_volume, provenance, dciodvfy, tmp_path
 ):
-    paths = write_series([(0, 0, z) for z in range(3)])
-    frames = load_volume(paths).frames
-    sr = make_measurement_report(
-        MachineOutput("Fine.", measurements=NOW),
-        sources=[read_header_dataset(path) for path in paths],
-        frames=frames,
-        segmentations=[],
-        provenance=provenance,
-        comparison=COMPARED,
-    )
     target = tmp_path / "sr.dcm"
-    sr.save_as(target, enforce_file_format=True)
+    sr_of(write_series, load_volume, provenance).save_as(target, enforce_file_format=True)
 
     said = subprocess.run([dciodvfy, str(target)], capture_output=True, text=True, check=False).stderr
     groups = hd.sr.srread(BytesIO(target.read_bytes())).content.get_image_measurement_groups()
@@ -160,23 +188,51 @@ def test_the_sr_has_the_earlier_values_at_their_own_time_point_and_is_valid(
     assert values["Both lungs: volume, change since 2025-01-02"] == [435.0, 10.9]
 
 
+def test_what_was_before_and_its_change_are_found_at_the_place_of_what_is_now(write_series, load_volume, provenance):
+    right = Site(Code("39607008", "SCT", "Lung"), Code("24028007", "SCT", "Right"))
+    now = (replace(NOW[0], site=right), *NOW[1:])
+
+    groups = groups_by_words(sr_of(write_series, load_volume, provenance, measurements=now))
+
+    for words in ("", ", 2025-01-02", ", change since 2025-01-02"):
+        (site,) = groups[f"Both lungs: volume{words}"].finding_sites
+        assert (site.value.value, site.laterality.value) == ("39607008", "24028007")
+
+
+def test_a_relative_change_has_another_concept_than_percentage_points(write_series, load_volume, provenance):
+    groups = groups_by_words(sr_of(write_series, load_volume, provenance))
+
+    changed = [
+        (each.name.value, float(each.value), each.unit.value)
+        for title in ("Both lungs: volume", "Both lungs: emphysema index")
+        for each in groups[f"{title}, change since 2025-01-02"].get_measurements()
+    ]
+    assert changed == [("CHANGE", 435.0, "mL"), ("CHANGE-RELATIVE", 10.9, "%"), ("CHANGE", 2.5, "%")]
+
+
+def test_a_long_comparison_is_in_the_sr_to_its_last_remark(write_series, load_volume, provenance):
+    remarks = tuple(f"The remark of number {number} is a long one." for number in range(60))
+
+    sr = sr_of(write_series, load_volume, provenance, replace(COMPARED, remarks=remarks))
+
+    said = [item.TextValue for item in sr.ContentSequence if item.name.value == "18834-2"]
+    assert " ".join(said) == replace(COMPARED, remarks=remarks).summary
+    assert max(map(len, said)) <= 1024
+
+
 def test_every_group_of_the_sr_names_the_algorithm_and_how_it_was_run(write_series, load_volume, provenance):
-    paths = write_series([(0, 0, z) for z in range(3)])
-    sr = make_measurement_report(
-        MachineOutput("Fine.", measurements=NOW),
-        sources=[read_header_dataset(path) for path in paths],
-        frames=load_volume(paths).frames,
-        segmentations=[],
-        provenance=provenance,
-        comparison=COMPARED,
-    )
+    earlier = replace(COMPARED, previous=replace(PREVIOUS, machine_version="0.9.0"))
+    sr = sr_of(write_series, load_volume, provenance, earlier)
 
     (imaging,) = (item for item in sr.ContentSequence if item.name.meaning == "Imaging Measurements")
     for group in imaging.ContentSequence:
         said = {item.name.meaning: item for item in group.ContentSequence}
         parameters = [i.TextValue for i in group.ContentSequence if i.name.meaning == "Algorithm Parameters"]
         assert said["Algorithm Name"].TextValue == provenance.machine
-        assert f"job={provenance.job_id}" in parameters
+        previous = said["Tracking Identifier"].TextValue.endswith(f", {PREVIOUS.day}")
+        version, job = ("0.9.0", PREVIOUS.job_id) if previous else (provenance.machine_version, provenance.job_id)
+        assert said["Algorithm Version"].TextValue == version
+        assert f"job={job}" in parameters
 
 
 def _all(items):

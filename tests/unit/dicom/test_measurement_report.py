@@ -175,6 +175,21 @@ def test_what_belongs_to_no_segment_is_said_of_the_images_each_under_its_title_a
     ]
 
 
+def test_each_finding_has_its_sentence_below_it(made):
+    *_, found = groups_of(made()[0]).get_image_measurement_groups()
+
+    below = [
+        (evaluation.name.meaning, [(item.name.meaning, item.value) for item in evaluation.ContentSequence])
+        for evaluation in found[0].ContentSequence
+        if evaluation.ValueType == "CODE"
+    ]
+
+    assert below == [
+        ("Pulmonary emphysema", [("Comment", "There is some.")]),
+        ("nodule", [("Comment", "Not judged.")]),
+    ]
+
+
 def test_nothing_measured_is_left_out_where_there_is_no_segmentation(made):
     sr, references = made(labelled=False)
 

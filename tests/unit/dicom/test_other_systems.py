@@ -14,9 +14,9 @@ from radbus_dicom.derived.fhir import make_fhir_bundle
 from radbus_dicom.derived.hl7 import make_oru_r01
 from radbus_dicom.derived.report_pdf import PatientFacts, ReportContent
 from radbus_dicom.derived.reported import Reported, SeriesFacts
-from radbus_machines.types import Code, Finding, Measurement
+from radbus_machines.types import Code, Finding, Measurement, Site
 
-VOLUME = Code("118565006", "SCT", "Volume")
+VOLUME, LUNG = Code("118565006", "SCT", "Volume"), Code("39607008", "SCT", "Lung")
 PATIENT = PatientFacts(
     patient_name="Müller^Anna^B^Dr^",
     patient_id="A|1^2",
@@ -79,6 +79,30 @@ def test_every_measurement_and_finding_is_an_observation_that_the_report_names(r
     assert nodule["valueCodeableConcept"]["coding"][0]["display"] == "Indeterminate"
     named = [each["reference"] for each in found["DiagnosticReport"][0]["result"]]
     assert named == [f"urn:uuid:{each['id']}" for each in found["Observation"]]
+
+
+RIGHT = Code("24028007", "SCT", "Right")
+
+
+@pytest.mark.parametrize(
+    ("site", "codes", "text"),
+    [
+        (Site(LUNG, RIGHT), ["39607008:272741003=24028007", "39607008"], "Lung, right"),
+        (Site(LUNG), ["39607008"], "Lung"),
+        (Site(Code("HILUS", "99TEST", "Hilus"), RIGHT), ["HILUS"], "Hilus, right"),
+    ],
+)
+def test_an_observation_says_of_which_part_of_the_body_and_of_which_day_it_is(reported, site, codes, text):
+    (measurement,) = reported.content.measurements
+    content = replace(reported.content, measurements=(replace(measurement, site=site),))
+
+    found = resources(make_fhir_bundle(replace(reported, content=content)))
+
+    volume, *findings = found["Observation"]
+    assert [each["code"] for each in volume["bodySite"]["coding"]] == codes
+    assert volume["bodySite"]["text"] == text
+    assert all("bodySite" not in each for each in findings)
+    assert {each["effectiveDateTime"] for each in (*found["Observation"], *found["DiagnosticReport"])} == {"2026-01-02"}
 
 
 def test_a_patient_of_whom_nothing_is_known_is_still_fhir_and_hl7(provenance):
@@ -171,7 +195,8 @@ def test_the_message_has_an_observation_for_all_that_was_said(reported):
 
     assert [segment[1] for segment in by_name] == [str(n) for n in range(1, len(by_name) + 1)]
     assert [segment[2] for segment in by_name] == ["TX", "NM", "CWE", "CWE", "TX", "TX", "TX"]
-    assert by_name[1][3:7] == ["118565006^Right lung: volume^SCT", "2", "1234.5", "mL^^UCUM"]
+    assert by_name[1][3:7] == ["right_ml^Right lung: volume^99RADBUS^118565006^Volume^SCT", "2", "1234.5", "mL^^UCUM"]
+    assert by_name[3][3] == "118565006^Volume^SCT"
     assert len({(segment[3].split("^")[0], segment[4]) for segment in by_name}) == len(by_name)
     assert {segment[11] for segment in by_name} == {"P"}
     assert by_name[-1][5] == "1.2.3"

@@ -17,6 +17,7 @@ from radbus_dicom.errors import OutputNotValid
 from radbus_dicom.identity import derived_uid, series_uid
 from radbus_dicom.opening import read_header_dataset
 from radbus_dicom.reading import Profile, read_header
+from radbus_machines.types import Code
 
 from tests.unit.dicom.test_contours import filled
 
@@ -94,6 +95,25 @@ def test_it_is_implicit_little_endian_with_short_numbers_and_whatever_its_reader
     assert {contour.ContourGeometricType for contour in drawn[0].ContourSequence} == {"CLOSED_PLANAR"}
     numbers = [str(n) for contour in drawn[0].ContourSequence for n in contour.ContourData]
     assert max(map(len, numbers)) <= 16
+
+
+@pytest.mark.parametrize(("all_organs", "kinds"), [(False, ["ORGAN", ""]), (True, ["ORGAN", "ORGAN"])])
+def test_a_lesion_is_no_organ_but_where_a_client_expects_all_to_be(
+    write_series, load_volume, label_map, provenance, dciodvfy, tmp_path, all_organs, kinds
+):
+    paths = write_series([(0, 0, z) for z in range(3)])
+    volume, target = load_volume(paths), tmp_path / "rtstruct.dcm"
+    lungs = label_map(np.ones(volume.voxels.shape, np.uint8))
+    organ, other = lungs.segments
+    lesion = replace(other, category=Code("49755003", "SCT", "Morphologically Abnormal Structure"))
+    structures = Structures([replace(lungs, segments=(organ, lesion))], volume.frames, volume.geometry, all_organs)
+
+    ds = make_rt_structure_set(structures, source=read_header_dataset(paths[0]), provenance=provenance, model_id="m:1")
+    ds.save_as(target, enforce_file_format=True)
+    said = subprocess.run([dciodvfy, str(target)], capture_output=True, text=True, check=False).stderr
+
+    assert [each.RTROIInterpretedType for each in ds.RTROIObservationsSequence] == kinds
+    assert [line for line in said.splitlines() if line.startswith("Error")] == []
 
 
 def test_a_label_without_voxels_still_has_its_region_and_observation(made):

@@ -85,6 +85,8 @@ async def test_left_is_left_however_the_patient_lies_and_the_series_is_sorted(or
     assert "to the right" in output.summary
     assert output.values["lesion_volume_ml"] == pytest.approx(phantom.truth.blood_ml, rel=0.15)
     assert output.values["midline_shift_mm"] == pytest.approx(6.0, abs=1.2)
+    (shift,) = (each for each in output.measurements if each.name == "midline_shift_mm")
+    assert (shift.concept.value, shift.concept.scheme) == ("MIDLINE-SHIFT", "99RADBUS")
     (label_map,) = output.label_maps
     true = np.flip(phantom.truth.labels, flips) == 2
     found = label_map.labels == 2

@@ -7,10 +7,18 @@ from datetime import UTC, datetime, timedelta
 from radbus_contracts.facts import TaskOutcome
 from radbus_contracts.orders import RunTaskV1
 from radbus_dicom.derived.reported import Reported, SeriesFacts
+from radbus_machines.types import Code, Site
 from radbus_worker.domain.claims import Claim
 from radbus_worker.handlers.make_report import MakeReport
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+ELEMENTS = {
+    "PatientID": "A",
+    "IssuerOfAccessionNumberSequence": [{"LocalNamespaceEntityID": "RIS"}],
+    "TimezoneOffsetFromUTC": "+0100",
+    "Rows": 512,
+    "SOPClassUID": "1.2",
+}
 
 
 class Everything:
@@ -19,18 +27,19 @@ class Everything:
     def __init__(self, outcomes: list[dict]) -> None:
         self._outcomes = outcomes
         self.reported: Reported | None = None
+        self.header: dict | None = None
 
     async def read(self, institution, ids):
         return self._outcomes
 
     async def elements_of(self, institution, uid):
-        return {"PatientID": "A"}
+        return ELEMENTS
 
     async def facts_of(self, institution, uids):
         return (SeriesFacts(uids[0], "CT", 2),)
 
     async def run(self, work, reported, header, folder):
-        self.reported = reported
+        self.reported, self.header = reported, header
 
     async def store(self, claim, files):
         return {}
@@ -67,3 +76,29 @@ async def test_a_report_over_several_machines_names_each_of_them_once(tmp_path):
     content = fake.reported.content
     assert content.provenance.machine == "head-ct"
     assert content.further_machines == ("lung-ct 1.0.0, weights sha256 ab",)
+
+
+async def test_the_sites_of_an_outcome_are_those_of_its_measurements_and_an_older_one_has_none(tmp_path):
+    volume = {"name": "ml", "title": "Lung", "value": 1.0, "unit": "mL", "definition": "Counted.", "segment": 1}
+    volume["concept"] = {"value": "118565006", "scheme": "SCT", "meaning": "Volume"}
+    part = {"value": "39607008", "scheme": "SCT", "meaning": "Lung"}
+    side = {"value": "24028007", "scheme": "SCT", "meaning": "Right"}
+    sites = [{"part": part, "laterality": side}, {"part": part, "laterality": None}, None]
+    fake = Everything([outcome("new") | {"measurements": [volume] * 3, "sites": sites}])
+    older = Everything([outcome("old") | {"measurements": [volume]}])
+
+    for each in (fake, older):
+        await MakeReport(each, each, each, each, tmp_path).run(claim(1), lambda share: None)
+
+    lung, right = Code(**part), Code(**side)
+    assert [each.site for each in fake.reported.content.measurements] == [Site(lung, right), Site(lung), None]
+    assert [each.site for each in older.reported.content.measurements] == [None]
+
+
+async def test_the_page_as_dicom_is_made_of_what_the_series_says_of_patient_study_and_clock(tmp_path):
+    fake = Everything([outcome("head-ct")])
+
+    await MakeReport(fake, fake, fake, fake, tmp_path).run(claim(1), lambda share: None)
+
+    own = {"StudyInstanceUID": "1", "SeriesInstanceUID": "2", "SOPClassUID": "1.2", "SOPInstanceUID": ""}
+    assert fake.header == {word: value for word, value in ELEMENTS.items() if word != "Rows"} | own

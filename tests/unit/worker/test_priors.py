@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from radbus_dicom.derived.comparison import NOTHING_EARLIER
 from radbus_worker.domain.priors import Candidate, Current, choose, previous_of, remarks_on
+from radbus_worker.domain.results import LEFT_OUT
 
 THEN = datetime(2026, 3, 1, tzinfo=UTC)
 HEADER = {"PatientBirthDate": "19600101", "PatientSex": "F", "ConvolutionKernel": "B30f", "SliceThickness": 1}
@@ -110,6 +111,18 @@ def test_other_versions_and_other_acquisitions_are_said():
     assert "version 1.0.0 of lung-ct, this one of 1.2.0" in said[0]
     assert "kernel differs (then B70f, now B30f)" in said[1]
     assert "contrast agent differs (then Iodine, now none)" in said[2]
+
+
+def test_what_limits_one_of_both_results_is_said_and_what_limits_both_or_neither_is_not():
+    cut, noisy, both = "The lungs are cut off below.", "The images are noisy.", "The slices are thick."
+    left_out, never = f"The key slices {LEFT_OUT}", "Not looked for: nodules."
+    current = replace(CURRENT, limits=(both, noisy))
+    earlier = candidate(limits=(cut, both, never, left_out))
+
+    assert [*remarks_on(earlier, current)] == [
+        f"A limit of the previous result: {cut}",
+        f"A limit of this result that the previous one has not: {noisy}",
+    ]
 
 
 def test_the_days_between_are_those_of_the_studies():

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from pydicom._dicom_dict import DicomDictionary
 from pydicom.charset import convert_encodings, decode_bytes, python_encoding
@@ -142,6 +142,15 @@ class ElementTable:
             if not level:
                 return
         raise InvalidInstance(f"expected sequences nested at most {MAX_NESTING} deep")
+
+
+def dataset_of(values: Mapping[str, Any]) -> Dataset:
+    """Return the data set of elements by keyword, in the values that a table has of them."""
+    ds = Dataset()
+    for keyword, value in values.items():
+        items = isinstance(value, list) and all(isinstance(each, dict) for each in value)
+        setattr(ds, keyword, [dataset_of(each) for each in value] if items else value)
+    return ds
 
 
 def _effective_vr(written: str | None, known: str, *, signed: bool) -> str:

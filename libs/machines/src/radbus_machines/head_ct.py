@@ -62,7 +62,6 @@ _SEGMENTS = (
 _HYPERDENSE = Code("HYPERDENSE", "99RADBUS", "Hyperdense intracranial lesion")  # blood, and some tumours
 _SHIFT = Code("MIDLINE-SHIFT", "99RADBUS", "Shift of the midline of the brain")
 _VOLUME = Code("118565006", "SCT", "Volume")
-_LENGTH = Code("410668003", "SCT", "Length")
 _LESION_WORDS = (
     "Voxels of 50 to 90 HU in connected parts of at least 0.5 mL inside the skull, more than 2.5 mm from bone, without "
     "calcifications, sheets (falx, tentorium) and the venous sinus; clotted blood lies in this range (Parizel 2001)."
@@ -203,7 +202,7 @@ def _measurements(volume: Volume, labels: NDArray[np.uint8], result: _Result) ->
             yield Measurement(name, title, volume_ml, "mL", _VOLUME, _LESION_WORDS, site=site)
     if result.shift_left_mm is not None:
         mm = round(abs(result.shift_left_mm), 1)
-        yield Measurement("midline_shift_mm", "Midline: shift", mm, "mm", _LENGTH, _SHIFT_WORDS, site=Site(_BRAIN))
+        yield Measurement("midline_shift_mm", "Midline: shift", mm, "mm", _SHIFT, _SHIFT_WORDS, site=Site(_BRAIN))
 
 
 def _blood(result: _Result) -> Finding:

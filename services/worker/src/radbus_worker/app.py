@@ -69,7 +69,9 @@ def create_app(settings: WorkerSettings) -> Service:
     )
     cpus = CpuPool(processes=settings.cpus, limit_s=settings.pool_limit_s, memory_bytes=settings.process_memory_bytes)
     threads = MachineThreads()
-    leases = Leases(documents[records.LEASES], documents[records.JOBS], settings.worker, settings.lease_s)
+    leases = Leases(
+        documents[records.LEASES], documents[records.JOBS], settings.worker, settings.lease_s, settings.time_zone
+    )
     relay = OutboxRelay(bus, [documents[records.OUTCOMES]])
     outcomes = Outcomes(documents[records.OUTCOMES], relay, teller, settings.worker)
     courtesies = Courtesies(bus, teller, settings.worker)

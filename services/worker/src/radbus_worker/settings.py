@@ -6,6 +6,7 @@ import socket
 import tempfile
 from pathlib import Path
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr
 from radbus_dicom.geometry import MAX_VOLUME_BYTES
@@ -66,6 +67,11 @@ class WorkerSettings(ServiceSettings):
         default=False,
         description="Make each SEG also as a Label Map Segmentation (kind seg_labelmap), which older viewers do not "
         "read.",
+    )
+    time_zone: ZoneInfo = Field(
+        default=ZoneInfo("UTC"),
+        description="The site's time zone, as Europe/Zurich, in which outputs say when they were made. Where a source "
+        "names its offset from UTC, its DICOM objects go by that.",
     )
     patient_key: SecretStr | None = Field(
         default=None,

@@ -8,7 +8,6 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
-from radbus_dicom.derived.sources import copy_patient_and_study
 from radbus_dicom.derived.stamping import LONG_STRING_CHARACTERS, stamp
 from radbus_dicom.identity import derived_uid, series_uid
 
@@ -21,7 +20,6 @@ def make_encapsulated_pdf(pdf: bytes, *, title: str, source: Dataset, provenance
     ds = Dataset()
     ds.SOPClassUID = EncapsulatedPDFStorage
     ds.SOPInstanceUID = derived_uid(provenance.job_id, f"pdf/{provenance.machine}")
-    copy_patient_and_study(source, ds)
     ds.SeriesInstanceUID = series_uid(provenance.job_id, "pdf")
     ds.Modality, ds.SeriesNumber, ds.InstanceNumber = "DOC", SERIES_NUMBER, 1
     ds.Manufacturer, ds.ManufacturerModelName = MANUFACTURER, provenance.machine

@@ -8,10 +8,22 @@ from typing import Any, Final
 
 from fhir.resources.R4B.bundle import Bundle
 from radbus_contracts.notice import RESEARCH_USE_ONLY
-from radbus_machines.types import Finding, Measurement
+from radbus_machines.types import Finding, Measurement, Site
 
 from radbus_dicom.derived.coding import OWN_SCHEME, one_line
 from radbus_dicom.derived.comparison import Change, Previous, days
+from radbus_dicom.derived.fhir_types import (
+    NOT_STATED,
+    SYSTEMS,
+    Resource,
+    body_site,
+    coding,
+    concept_of,
+    fhir_date,
+    quantity,
+    system_of,
+    without_nothing,
+)
 from radbus_dicom.derived.provenance import MANUFACTURER
 from radbus_dicom.derived.reported import (
     LOINC_DIAGNOSTIC_IMAGING,
@@ -19,20 +31,9 @@ from radbus_dicom.derived.reported import (
     PersonName,
     Reported,
     code_of,
-    date_of,
     person_names,
 )
 
-Resource = Mapping[str, Any]
-
-_SYSTEMS: Final = {
-    "SCT": "http://snomed.info/sct",
-    "LN": "http://loinc.org",
-    "DCM": "http://dicom.nema.org/resources/ontology/DCM",
-    "RADLEX": "http://radlex.org",
-    "UCUM": "http://unitsofmeasure.org",
-}
-_NOT_STATED: Final = "not stated"
 _REPRESENTATION: Final = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation"
 _UID_SYSTEM: Final = "urn:dicom:uid"
 _GENDERS: Final = {"M": "male", "F": "female", "O": "other"}
@@ -63,14 +64,14 @@ def make_fhir_bundle(reported: Reported, *, pdf: bytes | None = None) -> bytes:
 def _patient(reported: Reported) -> Resource:
     facts = reported.content.patient
     born = facts.patient_birth_date
-    return _without_nothing(
+    return without_nothing(
         {
             "resourceType": "Patient",
             "id": reported.resource_id("patient"),
             "identifier": [{"value": facts.patient_id}] if facts.patient_id.strip() else None,
             "name": [_human_name(each) for each in person_names(facts.patient_name)] or None,
             "gender": _GENDERS.get(facts.patient_sex),
-            "birthDate": _date(born),
+            "birthDate": fhir_date(born),
         }
     )
 
@@ -79,7 +80,7 @@ def _human_name(name: PersonName) -> Resource:
     extension = None
     if name.representation != "A":
         extension = [{"url": _REPRESENTATION, "valueCode": {"I": "IDE", "P": "SYL"}[name.representation]}]
-    return _without_nothing(
+    return without_nothing(
         {
             "extension": extension,
             "family": name.family or None,
@@ -92,24 +93,24 @@ def _human_name(name: PersonName) -> Resource:
 
 def _study(reported: Reported) -> Resource:
     facts = reported.content.patient
-    accession = {"type": _concept("ACSN", "http://terminology.hl7.org/CodeSystem/v2-0203", "Accession ID")}
+    accession = {"type": concept_of("ACSN", "http://terminology.hl7.org/CodeSystem/v2-0203", "Accession ID")}
     identifiers: list[Mapping[str, Any]] = [{"system": _UID_SYSTEM, "value": f"urn:oid:{reported.study_instance_uid}"}]
     if facts.accession_number.strip():
         identifiers.append({**accession, "value": facts.accession_number})
-    return _without_nothing(
+    return without_nothing(
         {
             "resourceType": "ImagingStudy",
             "id": reported.resource_id("study"),
             "identifier": identifiers,
             "status": "available",
             "subject": _reference(reported, "patient"),
-            "started": _date(facts.study_date),
+            "started": fhir_date(facts.study_date),
             "description": facts.study_description.strip() or None,
             "numberOfSeries": len(reported.series),
             "series": [
                 {
                     "uid": each.series_instance_uid,
-                    "modality": _coding(each.modality, _SYSTEMS["DCM"]),
+                    "modality": coding(each.modality, SYSTEMS["DCM"]),
                     "numberOfInstances": each.instance_count,
                 }
                 for each in reported.series
@@ -148,26 +149,37 @@ def _observed(reported: Reported, name: str) -> Resource:
         "subject": _reference(reported, "patient"),
         "derivedFrom": [_reference(reported, "study")],
         "device": _reference(reported, "device"),
+        **_effective(reported),
         "issued": reported.content.provenance.made_at.isoformat(),
     }
 
 
+def _effective(reported: Reported) -> Resource:
+    """Say of which day it is: the study's time is in a zone that nobody names."""
+    return without_nothing({"effectiveDateTime": fhir_date(reported.content.patient.study_date)})
+
+
 def _measured(measurement: Measurement) -> Resource:
     concept = measurement.concept
-    title = one_line(measurement.title or measurement.name) or _NOT_STATED
+    title = one_line(measurement.title or measurement.name) or NOT_STATED
     return {
-        "code": {**_concept(concept.value, _system(concept.scheme), concept.meaning), "text": title},
-        "valueQuantity": _quantity(measurement.value, measurement.unit),
+        **_at(measurement.site),
+        "code": {**concept_of(concept.value, system_of(concept.scheme), concept.meaning), "text": title},
+        "valueQuantity": quantity(measurement.value, measurement.unit),
         "note": [{"text": f"{measurement.definition} {RESEARCH_USE_ONLY}"}],
     }
+
+
+def _at(site: Site | None) -> Resource:
+    return {} if site is None else {"bodySite": body_site(site)}
 
 
 def _found(finding: Finding) -> Resource:
     value, scheme, meaning = code_of(finding)
     code, words = PRESENCE[finding.present]
     return {
-        "code": _concept(value, _system(scheme), meaning),
-        "valueCodeableConcept": _concept(code, _SYSTEMS["SCT"], words),
+        "code": concept_of(value, system_of(scheme), meaning),
+        "valueCodeableConcept": concept_of(code, SYSTEMS["SCT"], words),
         "note": [{"text": f"{finding.text} {RESEARCH_USE_ONLY}"}],
     }
 
@@ -175,14 +187,14 @@ def _found(finding: Finding) -> Resource:
 def _earlier_studies(reported: Reported) -> Iterator[Resource]:
     """Give the studies of the previous results, by their UID and date."""
     for each in _previous(reported):
-        yield _without_nothing(
+        yield without_nothing(
             {
                 "resourceType": "ImagingStudy",
                 "id": reported.resource_id(f"study/{each.study_instance_uid}"),
                 "identifier": [{"system": _UID_SYSTEM, "value": f"urn:oid:{each.study_instance_uid}"}],
                 "status": "available",
                 "subject": _reference(reported, "patient"),
-                "started": _date(each.study_date),
+                "started": fhir_date(each.study_date),
                 "description": "Compared with",
             }
         )
@@ -202,38 +214,35 @@ def _changes(reported: Reported) -> Iterator[Resource]:
         if previous is None:
             continue
         then = _reference(reported, f"study/{previous.study_instance_uid}")
+        sites = {comparison.change_of(each): each.site for each in reported.content.measurements}
         for count, change in enumerate(comparison.changes, start=1):
             observed = _observed(reported, f"change/{place}/{count}/{change.name}")
-            title = one_line(change.title or change.name) or _NOT_STATED
+            title = one_line(change.title or change.name) or NOT_STATED
             yield {
                 **observed,
+                **_at(sites.get(change)),
                 "derivedFrom": [*observed["derivedFrom"], then],
                 "code": {
                     "coding": [
-                        _coding("CHANGE-SINCE-PREVIOUS", _system(OWN_SCHEME), "Change since the previous result")
+                        coding("CHANGE-SINCE-PREVIOUS", system_of(OWN_SCHEME), "Change since the previous result")
                     ],
                     "text": f"{title}: change since {previous.day}",
                 },
-                "valueQuantity": _quantity(change.absolute, change.unit),
+                "valueQuantity": quantity(change.absolute, change.unit),
                 "component": [*_components(change, previous)],
                 "note": [{"text": f"{change.words} in {days(previous.days_between)}. {RESEARCH_USE_ONLY}"}],
             }
 
 
 def _components(change: Change, previous: Previous) -> Iterator[Resource]:
-    concept = _coding(change.concept.value, _system(change.concept.scheme), change.concept.meaning)
+    concept = coding(change.concept.value, system_of(change.concept.scheme), change.concept.meaning)
     yield {
         "code": {"coding": [concept], "text": f"Previous value, {previous.day}"},
-        "valueQuantity": _quantity(change.previous, change.unit),
+        "valueQuantity": quantity(change.previous, change.unit),
     }
     if change.percent is not None:
-        yield {"code": {"text": "Change in percent"}, "valueQuantity": _quantity(change.percent, "%")}
-    yield {"code": {"text": "Days between"}, "valueQuantity": _quantity(previous.days_between, "d")}
-
-
-def _quantity(value: float, ucum: str) -> Resource:
-    unit = one_line(ucum)
-    return {"value": value, **({"unit": unit, "system": _SYSTEMS["UCUM"], "code": unit} if unit else {})}
+        yield {"code": {"text": "Change in percent"}, "valueQuantity": quantity(change.percent, "%")}
+    yield {"code": {"text": "Days between"}, "valueQuantity": quantity(previous.days_between, "d")}
 
 
 def _report(reported: Reported, observations: list[Resource], pdf: bytes | None) -> Resource:
@@ -243,14 +252,15 @@ def _report(reported: Reported, observations: list[Resource], pdf: bytes | None)
     if pdf is not None:
         data = base64.b64encode(pdf).decode()
         form = [{"contentType": "application/pdf", "data": data, "title": content.title}]
-    return _without_nothing(
+    return without_nothing(
         {
             "resourceType": "DiagnosticReport",
             "id": reported.resource_id("report"),
             "status": "preliminary",
             "category": [{"coding": [_RADIOLOGY]}],
-            "code": {**_concept(code, _SYSTEMS["LN"], words), "text": content.title},
+            "code": {**concept_of(code, SYSTEMS["LN"], words), "text": content.title},
             "subject": _reference(reported, "patient"),
+            **_effective(reported),
             "issued": content.provenance.made_at.isoformat(),
             "result": [{"reference": f"urn:uuid:{each['id']}"} for each in observations] or None,
             "imagingStudy": [_reference(reported, "study")],
@@ -262,28 +272,3 @@ def _report(reported: Reported, observations: list[Resource], pdf: bytes | None)
 
 def _reference(reported: Reported, kind: str) -> Resource:
     return {"reference": f"urn:uuid:{reported.resource_id(kind)}"}
-
-
-def _concept(code: str, system: str, display: str) -> Resource:
-    return {"coding": [_coding(code, system, display)]}
-
-
-def _coding(code: str, system: str, display: str = "") -> Resource:
-    """Make a Coding of what is there: FHIR has no empty codes, and no two spaces in them."""
-    code, display = one_line(code), one_line(display)
-    if not code:
-        return {"display": display or _NOT_STATED}
-    return _without_nothing({"system": system, "code": code, "display": display or None})
-
-
-def _system(scheme: str) -> str:
-    return _SYSTEMS.get(scheme, f"urn:radbus:coding-scheme:{scheme}")
-
-
-def _date(text: str) -> str | None:
-    day = date_of(text)
-    return None if day is None else day.isoformat()
-
-
-def _without_nothing(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}

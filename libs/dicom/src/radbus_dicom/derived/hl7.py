@@ -12,7 +12,7 @@ from hl7apy.validation import Validator
 from radbus_contracts.notice import RESEARCH_USE_ONLY
 from radbus_machines.types import Measurement
 
-from radbus_dicom.derived.coding import CONTROLS, one_line
+from radbus_dicom.derived.coding import CONTROLS, OWN_SCHEME, one_line
 from radbus_dicom.derived.comparison import Comparison
 from radbus_dicom.derived.provenance import MANUFACTURER
 from radbus_dicom.derived.reported import (
@@ -26,7 +26,8 @@ from radbus_dicom.derived.reported import (
 )
 
 VERSION: Final = "2.5.1"
-_CODE_SYSTEMS: Final = {"SCT": "SCT", "LN": "LN", "DCM": "DCM", "RADLEX": "RADLEX"}
+_CODE_SYSTEMS: Final = {"SCT": "SCT", "LN": "LN", "DCM": "DCM", "RADLEX": "RADLEX", OWN_SCHEME: OWN_SCHEME}
+_PREVIOUS_STUDY: Final = f"PREVIOUS-STUDY^Study Instance UID of the previous result^{OWN_SCHEME}"
 _END: Final = "\r"
 _PRELIMINARY: Final = "P"
 _ESCAPES: Final = str.maketrans(
@@ -107,8 +108,7 @@ def _results(reported: Reported) -> Iterator[_Result]:
     for finding in content.findings:
         value, scheme, meaning = code_of(finding)
         present, words = PRESENCE[finding.present]
-        code = f"{_escaped(value)}^{_escaped(meaning)}^{_system(scheme)}"
-        yield _Result("CWE", code, f"{present}^{words}^SCT^^^^^^{_escaped(finding.text)}")
+        yield _Result("CWE", _coded(value, scheme, meaning), f"{present}^{words}^SCT^^^^^^{_escaped(finding.text)}")
     for comparison in content.comparisons:
         yield from _compared(comparison)
     for sentence in (*content.limits, RESEARCH_USE_ONLY):
@@ -117,8 +117,10 @@ def _results(reported: Reported) -> Iterator[_Result]:
 
 
 def _measured(measurement: Measurement) -> _Result:
+    # The name that tells apart what shares a concept, and beside it, as the alternate, the concept (2.5.1: 2.A.13, CE).
     concept = measurement.concept
-    code = f"{_escaped(one_line(concept.value))}^{_escaped(measurement.title)}^{_system(concept.scheme)}"
+    own = _coded(measurement.name, OWN_SCHEME, measurement.title)
+    code = f"{own}^{_coded(concept.value, concept.scheme, concept.meaning)}"
     unit = one_line(measurement.unit)
     return _Result("NM", code, _number(measurement.value), f"{_escaped(unit)}^^UCUM" if unit else "")
 
@@ -128,9 +130,9 @@ def _compared(comparison: Comparison) -> Iterator[_Result]:
     yield _Result("TX", "18834-2^Radiology Comparison study (observation)^LN", _escaped(comparison.summary))
     if comparison.previous is None:
         return
-    yield _Result("TX", "110180^Study Instance UID^DCM", comparison.previous.study_instance_uid)
+    yield _Result("TX", _PREVIOUS_STUDY, comparison.previous.study_instance_uid)
     for change in comparison.changes:
-        code = f"CHANGE^{_escaped(one_line(change.title))}: change since {comparison.previous.day}^L"
+        code = _coded("CHANGE", OWN_SCHEME, f"{change.title}: change since {comparison.previous.day}")
         unit = one_line(change.unit)
         yield _Result("NM", code, _number(change.absolute), f"{_escaped(unit)}^^UCUM" if unit else "")
 
@@ -157,6 +159,10 @@ def _moment(reported: Reported) -> str:
 def _day(text: str) -> str:
     day = date_of(text)
     return "" if day is None else day.isoformat().replace("-", "")
+
+
+def _coded(value: str, scheme: str, words: str) -> str:
+    return f"{_escaped(one_line(value))}^{_escaped(one_line(words))}^{_system(scheme)}"
 
 
 def _system(scheme: str) -> str:

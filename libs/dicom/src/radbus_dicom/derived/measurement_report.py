@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,13 +10,14 @@ import highdicom as hd
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as PydicomCode
-from radbus_contracts.notice import RESEARCH_USE_ONLY
-from radbus_machines.types import Code, Finding, Frame, LabelMap, MachineOutput, Measurement, Segment, Site
+from radbus_machines.types import Finding, Frame, LabelMap, MachineOutput, Measurement, Segment, Site
 
 from radbus_dicom.derived.coding import OWN_SCHEME, algorithm_parameters, coded, one_line, unit
-from radbus_dicom.derived.comparison import Comparison
+from radbus_dicom.derived.comparison import Comparison, Previous
 from radbus_dicom.derived.image_library import make_image_library
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
+from radbus_dicom.derived.report_sentences import evaluated, sentences
+from radbus_dicom.derived.sites import site_of, site_of_segment
 from radbus_dicom.derived.sources import sources_for_highdicom
 from radbus_dicom.derived.stamping import stamp
 from radbus_dicom.errors import OutputNotValid
@@ -38,16 +39,10 @@ _PROCEDURES: Final = {
     "DX": _RADIOGRAPHY,
 }
 _IMAGING: Final = PydicomCode("363679005", "SCT", "Imaging")
-_ANATOMICAL_STRUCTURE: Final = "123037004"
-_INDETERMINATE: Final = PydicomCode("82334004", "SCT", "Indeterminate")
-_COMMENT: Final = PydicomCode("121106", "DCM", "Comment")
-_CONCLUSION: Final = PydicomCode("121077", "DCM", "Conclusion")
-_COMPARISON: Final = PydicomCode("18834-2", "LN", "Radiology Comparison study")  # CID 7001
 _CHANGE: Final = PydicomCode("CHANGE", OWN_SCHEME, "Difference from the previous result")
+_CHANGE_RELATIVE: Final = PydicomCode("CHANGE-RELATIVE", OWN_SCHEME, "Difference in percent of the previous result")
 _CURRENT_STUDY: Final = PydicomCode("CURRENT-STUDY", OWN_SCHEME, "Current study")
 _DAY: Final = PydicomCode("d", "UCUM", "day")
-_CODE_CHARACTERS: Final = 16
-_TEXT_CHARACTERS: Final = 1024  # UT holds more; viewers do not
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +84,7 @@ def make_measurement_report(
     if not groups:
         return None
     if comparison is not None:
-        groups += write.compared(comparison)
+        groups += write.compared(comparison, output.measurements)
     report = hd.sr.MeasurementReport(
         observation_context=write.context(),
         procedure_reported=_PROCEDURES.get(str(evidence[0].get("Modality")), _IMAGING),
@@ -98,7 +93,7 @@ def make_measurement_report(
     )
     root = report[0]
     root.ContentSequence.insert(len(root.ContentSequence) - 1, make_image_library(evidence))  # before the measurements
-    root.ContentSequence.extend(_sentences(output, comparison))
+    root.ContentSequence.extend(sentences(output, comparison))
     sr = hd.sr.Comprehensive3DSR(
         evidence=[*evidence, *(each.segmentation for each in segmentations)],
         content=root,
@@ -114,17 +109,6 @@ def make_measurement_report(
     )
     sr.ManufacturerModelName, sr.SoftwareVersions = provenance.machine, provenance.machine_version
     return stamp(sr, title=f"{provenance.use_case} measurements", source=evidence[0], provenance=provenance)
-
-
-def _sentences(output: MachineOutput, comparison: Comparison | None) -> Iterator[hd.sr.TextContentItem]:
-    """Give the summary and, as comments, the limits: TID 1500 may be extended."""
-    compared = [] if comparison is None else [(_COMPARISON, comparison.summary)]
-    texts = [(_CONCLUSION, output.summary), (_COMMENT, RESEARCH_USE_ONLY)]
-    for name, text in [*texts, *compared, *((_COMMENT, each) for each in output.limits)]:
-        if text:
-            yield hd.sr.TextContentItem(
-                name=name, value=text[:_TEXT_CHARACTERS], relationship_type=hd.sr.RelationshipTypeValues.CONTAINS
-            )
 
 
 class _Writer:
@@ -175,7 +159,9 @@ class _Writer:
         if output.findings:
             yield self._of_images("findings", "Findings", findings=output.findings)
 
-    def compared(self, comparison: Comparison) -> Iterator[hd.sr.MeasurementsAndQualitativeEvaluations]:
+    def compared(
+        self, comparison: Comparison, measurements: Sequence[Measurement]
+    ) -> Iterator[hd.sr.MeasurementsAndQualitativeEvaluations]:
         """Give each earlier value at its own time point (TID 1502), and the change by a concept of its own.
 
         Under the measurement's own concept a viewer that shows concept and value alone would show a change as a volume.
@@ -185,28 +171,27 @@ class _Writer:
         before = comparison.previous
         offset = hd.sr.LongitudinalTemporalOffsetFromEvent(-before.days_between, _DAY, _CURRENT_STUDY)
         then = hd.sr.TimePointContext(before.day, temporal_offset_from_event=offset)
+        segments = [segment for each in self._segmentations for segment in each.label_map.segments]
+        sites = {comparison.change_of(each): site_of(each, segments) for each in measurements}
         for index, change in enumerate(comparison.changes, start=1):
-            title = one_line(change.title)
+            title, site = one_line(change.title), sites.get(change)
             previous = hd.sr.Measurement(coded(change.concept), change.previous, unit(change.unit))
-            yield self._of_time(f"previous/{index}", f"{title}, {before.day}", [previous], then)
+            yield hd.sr.MeasurementsAndQualitativeEvaluations(
+                tracking_identifier=self._tracking(f"previous/{index}", f"{title}, {before.day}"),
+                time_point_context=then,
+                algorithm_id=_algorithm_of(before),
+                finding_sites=_sites(site),
+                measurements=[previous],
+            )
             changed = [hd.sr.Measurement(_CHANGE, change.absolute, unit(change.unit))]
             if change.percent is not None:
-                changed.append(hd.sr.Measurement(_CHANGE, change.percent, unit("%")))
-            yield self._of_time(f"change/{index}", f"{title}, change since {before.day}", changed, None)
-
-    def _of_time(
-        self,
-        name: str,
-        words: str,
-        measurements: Sequence[hd.sr.Measurement],
-        time_point: hd.sr.TimePointContext | None,
-    ) -> hd.sr.MeasurementsAndQualitativeEvaluations:
-        return hd.sr.MeasurementsAndQualitativeEvaluations(
-            tracking_identifier=self._tracking(name, words),
-            time_point_context=time_point,
-            algorithm_id=self._algorithm,
-            measurements=measurements,
-        )
+                changed.append(hd.sr.Measurement(_CHANGE_RELATIVE, change.percent, unit("%")))
+            yield hd.sr.MeasurementsAndQualitativeEvaluations(
+                tracking_identifier=self._tracking(f"change/{index}", f"{title}, change since {before.day}"),
+                algorithm_id=self._algorithm,
+                finding_sites=_sites(site),
+                measurements=changed,
+            )
 
     def _place(self, number: int) -> tuple[SegmentationReference, Segment, int] | None:
         for reference in self._segmentations:
@@ -219,8 +204,6 @@ class _Writer:
     def _of_segment(
         self, reference: SegmentationReference, segment: Segment, in_seg: int, measurements: Sequence[Measurement]
     ) -> hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations:
-        is_place = segment.category.value == _ANATOMICAL_STRUCTURE  # a lesion is found at a place, and is none
-        site = Site(segment.kind, segment.laterality) if is_place else segment.site
         seg = reference.segmentation
         return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
             tracking_identifier=self._tracking(f"{reference.label_map.name}/{segment.number}", segment.name),
@@ -232,7 +215,7 @@ class _Writer:
             ),
             finding_type=coded(segment.kind),
             algorithm_id=self._algorithm,
-            finding_sites=_sites(site),
+            finding_sites=_sites(site_of_segment(segment)),
             measurements=[_measured(each) for each in measurements],
         )
 
@@ -251,7 +234,7 @@ class _Writer:
             algorithm_id=self._algorithm,
             finding_sites=_sites(site),
             measurements=[_measured(each) for each in measurements] or None,
-            qualitative_evaluations=[_evaluated(each) for each in findings] or None,
+            qualitative_evaluations=[evaluated(each) for each in findings] or None,
         )
 
     def _tracking(self, name: str, words: str) -> hd.sr.TrackingIdentifier:
@@ -259,6 +242,13 @@ class _Writer:
         return hd.sr.TrackingIdentifier(
             uid=derived_uid(self._provenance.job_id, f"sr/{of_series}/{name}"), identifier=words
         )
+
+
+def _algorithm_of(previous: Previous) -> hd.sr.AlgorithmIdentification:
+    parameters = [f"job={previous.job_id}"]
+    return hd.sr.AlgorithmIdentification(
+        previous.machine, previous.machine_version, parameters=parameters, manufacturer=MANUFACTURER
+    )
 
 
 def _sites(site: Site | None) -> list[hd.sr.FindingSite] | None:
@@ -271,14 +261,3 @@ def _measured(measurement: Measurement) -> hd.sr.Measurement:
     return hd.sr.Measurement(
         name=coded(measurement.concept), value=float(measurement.value), unit=unit(measurement.unit)
     )
-
-
-def _evaluated(finding: Finding) -> hd.sr.QualitativeEvaluation:
-    answers: Mapping[bool | None, PydicomCode] = {
-        True: codes.SCT.Present,
-        False: codes.SCT.Absent,
-        None: _INDETERMINATE,
-    }
-    name = one_line(finding.name) or "finding"
-    own = Code(name[:_CODE_CHARACTERS].strip(), OWN_SCHEME, name)
-    return hd.sr.QualitativeEvaluation(name=coded(finding.code or own), value=answers[finding.present])

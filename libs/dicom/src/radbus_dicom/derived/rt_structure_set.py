@@ -20,7 +20,8 @@ from radbus_machines.types import Frame, Geometry, LabelMap, Segment
 from radbus_dicom.derived.contours import Polygon, trace
 from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
-from radbus_dicom.derived.sources import copy_patient_and_study
+from radbus_dicom.derived.sites import is_anatomy
+from radbus_dicom.derived.stamping import stamp
 from radbus_dicom.errors import OutputNotValid
 from radbus_dicom.identity import derived_uid, series_uid
 from radbus_dicom.quiet import silence_pydicom
@@ -35,11 +36,15 @@ _DECIMALS = 4  # of a millimetre
 
 @dataclass(frozen=True, slots=True)
 class Structures:
-    """What is to be drawn: label maps of one volume, with its frames in the labels' order and its geometry."""
+    """What is to be drawn: label maps of one volume, with its frames in the labels' order and its geometry.
+
+    `all_organs` calls each structure an organ, as clients of the inferencing API expect; else lesions are none.
+    """
 
     label_maps: Sequence[LabelMap]
     frames: Sequence[Frame]
     geometry: Geometry
+    all_organs: bool = False
 
 
 def make_rt_structure_set(structures: Structures, *, source: Dataset, provenance: Provenance, model_id: str) -> Dataset:
@@ -61,7 +66,9 @@ def make_rt_structure_set(structures: Structures, *, source: Dataset, provenance
     draw = _Draughtsman(structures.frames, structures.geometry)
     ds.StructureSetROISequence = [_roi(n, segment, ds.FrameOfReferenceUID) for n, (_, segment) in _numbered(rois)]
     ds.ROIContourSequence = [draw.roi(n, label_map, segment) for n, (label_map, segment) in _numbered(rois)]
-    ds.RTROIObservationsSequence = [_observation(n) for n, _ in _numbered(rois)]
+    ds.RTROIObservationsSequence = [
+        _observation(n, organ=structures.all_organs or is_anatomy(segment)) for n, (_, segment) in _numbered(rois)
+    ]
     ds.ApprovalStatus = "UNAPPROVED"
     return ds
 
@@ -72,14 +79,10 @@ def _numbered(rois: list[tuple[LabelMap, Segment]]) -> Iterator[tuple[int, tuple
 
 def _head(source: Dataset, provenance: Provenance, model_id: str) -> Dataset:
     ds = Dataset()
-    ds.SpecificCharacterSet = "ISO_IR 192"
     name = f"rtstruct/{provenance.of_series(source.SeriesInstanceUID)}"
     ds.SOPClassUID, ds.SOPInstanceUID = RTStructureSetStorage, derived_uid(provenance.job_id, name)
-    copy_patient_and_study(source, ds)
     ds.SeriesInstanceUID = series_uid(provenance.job_id, name)
     ds.Modality, ds.SeriesNumber, ds.OperatorsName = "RTSTRUCT", None, ""
-    title = f"{provenance.use_case} {provenance.machine}"[: _LONG_STRING_CHARACTERS - 24]
-    ds.SeriesDescription = f"{title} (research use only)"
     ds.Manufacturer, ds.ManufacturerModelName = MANUFACTURER, provenance.machine
     ds.SoftwareVersions = model_id[:_LONG_STRING_CHARACTERS]
     ds.FrameOfReferenceUID = str(source.get("FrameOfReferenceUID") or derived_uid(provenance.job_id, "frame"))
@@ -87,13 +90,10 @@ def _head(source: Dataset, provenance: Provenance, model_id: str) -> Dataset:
     ds.StructureSetLabel = provenance.machine[:_SHORT_STRING_CHARACTERS]
     ds.StructureSetName = f"{provenance.machine} {provenance.machine_version}"[:_LONG_STRING_CHARACTERS]
     ds.StructureSetDescription = ""
-    date, time = provenance.made_at.strftime("%Y%m%d"), provenance.made_at.strftime("%H%M%S")
-    for moment in ("InstanceCreation", "Series", "StructureSet"):
-        setattr(ds, f"{moment}Date", date)
-        setattr(ds, f"{moment}Time", time)
+    ds.StructureSetDate = ds.StructureSetTime = ""
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
-    return ds
+    return stamp(ds, title=f"{provenance.use_case} {provenance.machine}", source=source, provenance=provenance)
 
 
 def _add_references(ds: Dataset, source: Dataset, frames: Sequence[Frame]) -> None:
@@ -133,10 +133,11 @@ def _roi(number: int, segment: Segment, frame_of_reference_uid: str) -> Dataset:
     return roi
 
 
-def _observation(number: int) -> Dataset:
+def _observation(number: int, *, organ: bool) -> Dataset:
     observation = Dataset()
     observation.ObservationNumber, observation.ReferencedROINumber = number - 1, number
-    observation.RTROIInterpretedType, observation.ROIInterpreter = "ORGAN", ""  # nobody has interpreted it
+    # Type 2: no defined term (PS3.3 C.8.8.8.1) is of a lesion that nobody plans to treat; nobody has interpreted it.
+    observation.RTROIInterpretedType, observation.ROIInterpreter = "ORGAN" if organ else "", ""
     return observation
 
 

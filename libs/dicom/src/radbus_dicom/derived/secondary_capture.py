@@ -24,7 +24,7 @@ from radbus_dicom.derived.key_slices import (
 )
 from radbus_dicom.derived.labels import check_labels
 from radbus_dicom.derived.provenance import MANUFACTURER, Provenance
-from radbus_dicom.derived.sources import sources_for_highdicom
+from radbus_dicom.derived.sources import LOSSY_COMPRESSION, sources_for_highdicom
 from radbus_dicom.derived.stamping import stamp
 from radbus_dicom.errors import OutputNotValid
 from radbus_dicom.identity import derived_uid, series_uid
@@ -132,8 +132,6 @@ def _finished(capture: Dataset, overlaid_: Overlaid, frame: int, source: Dataset
     volume = overlaid_.volume
     where = volume.frames[frame]
     capture.Laterality = ""  # type 2C: nobody says that what is shown has only one side
-    capture.DateOfSecondaryCapture = provenance.made_at.strftime("%Y%m%d")
-    capture.TimeOfSecondaryCapture = provenance.made_at.strftime("%H%M%S")
     capture.ConversionType, capture.ImageType = "WSD", ["DERIVED", "SECONDARY"]
     if volume.modality in PROJECTION_MODALITIES:
         capture.PatientOrientation = source.get("PatientOrientation") or ""  # only the source can say
@@ -142,12 +140,14 @@ def _finished(capture: Dataset, overlaid_: Overlaid, frame: int, source: Dataset
     titles = {key.frame: key.title for key in overlaid_.key_frames}
     capture.ImageComments = f"{titles.get(frame, '')} {RESEARCH_USE_ONLY}".strip()
     capture.SourceImageSequence = [_reference(source, where.frame_number)]
-    for keyword in _PLACE:
+    for keyword in (*_PLACE, *LOSSY_COMPRESSION):
         if source.get(keyword):
             setattr(capture, keyword, source.get(keyword))
     if source.get("ImageOrientationPatient"):
         capture.ImagePositionPatient = [f"{value:.6g}" for value in where.image_position_patient]
-    return stamp(capture, title=f"{provenance.use_case} overlay", source=source, provenance=provenance)
+    stamp(capture, title=f"{provenance.use_case} overlay", source=source, provenance=provenance)
+    capture.DateOfSecondaryCapture, capture.TimeOfSecondaryCapture = capture.SeriesDate, capture.SeriesTime
+    return capture
 
 
 def _reference(source: Dataset, frame_number: int) -> Dataset:

@@ -26,7 +26,24 @@ _MAY_BE_EMPTY = (
     "StudyID",
     "StudyTime",
 )
+OF_PATIENT_AND_STUDY = (
+    *_MAY_BE_EMPTY,
+    "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
+    "IssuerOfAccessionNumberSequence",
+    "IssuerOfPatientID",
+    "IssuerOfPatientIDQualifiersSequence",
+    "OtherPatientIDsSequence",
+    "PatientAge",
+    "PatientIdentityRemoved",
+    "StudyDescription",
+    "TypeOfPatientID",
+)
+"""What every object says of patient and study as its source does: who it is, by whose numbers, and how old."""
+LOSSY_COMPRESSION = ("LossyImageCompression", "LossyImageCompressionMethod", "LossyImageCompressionRatio")
+"""What holds for whatever is derived from the pixels too (PS3.3 C.7.6.1.1.5)."""
 _OF_EVERY_FRAME = (
+    *LOSSY_COMPRESSION,
     "BitsAllocated",
     "BitsStored",
     "Columns",
@@ -51,15 +68,15 @@ _OF_EVERY_FRAME = (
     "StudyInstanceUID",
 )
 
-_OF_THE_STUDY = (*_MAY_BE_EMPTY, "StudyDescription")
-
 
 def copy_patient_and_study(source: Dataset, target: Dataset) -> None:
     """Put patient and study of `source` into `target`, whose text is UTF-8: the values that are valid, else empty."""
-    kept = _whole_copy(source)
-    for keyword in _OF_THE_STUDY:
+    kept = _copy_of(source, OF_PATIENT_AND_STUDY)
+    for keyword in OF_PATIENT_AND_STUDY:
         if keyword in kept:
-            setattr(target, keyword, str(kept.get(keyword) or ""))
+            target[keyword] = kept[keyword]
+        elif keyword in _MAY_BE_EMPTY:
+            setattr(target, keyword, "")
     target.StudyInstanceUID = str(source.StudyInstanceUID)
 
 
@@ -82,7 +99,7 @@ def sources_for_highdicom(sources: Sequence[Dataset], frames: Sequence[Frame]) -
     for other in others:
         if reference:
             other.FrameOfReferenceUID = reference
-        for keyword in (*_MAY_BE_EMPTY, "SpecificCharacterSet"):
+        for keyword in (*OF_PATIENT_AND_STUDY, "SpecificCharacterSet", "TimezoneOffsetFromUTC"):
             if keyword in first:
                 other[keyword] = first[keyword]
     return [first, *others]
@@ -105,6 +122,8 @@ def _copy_of(source: Dataset, keywords: Sequence[str]) -> Dataset:
     for keyword in keywords:
         if keyword in source and _is_valid(source[keyword]):
             copy.add(source[keyword])
+            for item in source[keyword].value if source[keyword].VR == "SQ" else ():
+                list(item.iterall())  # decodes the text within
     return copy
 
 

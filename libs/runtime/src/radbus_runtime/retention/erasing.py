@@ -32,6 +32,7 @@ _OUTCOME: Final[Document] = {
     "impression": "",
     "values": {},
     "measurements": [],
+    "sites": [],
     "findings": [],
     "limits": [],
     "remarks": [],
@@ -40,7 +41,7 @@ _OUTCOME: Final[Document] = {
     "files": {},
 }
 _INFERENCE: Final[Document] = {
-    **{name: value for name, value in _OUTCOME.items() if name not in {"remarks", "comparison"}},
+    **{name: value for name, value in _OUTCOME.items() if name not in {"sites", "remarks", "comparison"}},
     "comparisons": [],
     "outputs": {},
     "arrays": {},

@@ -15,10 +15,18 @@ from radbus_storage.documents import Collection, Document, Index
 from radbus_storage.errors import AlreadyThereError
 
 from radbus_results.domain.inference import Inference, Model
+from radbus_results.domain.triage import Urgency
 
 _NEWEST_FIRST = (("completed_at", -1), ("_id", -1))
-_URGENT_FIRST = (("triage", 1), ("completed_at", 1), ("_id", 1))  # by their names critical is before routine
+_LONGEST_FIRST = (("completed_at", 1), ("_id", 1))
 _STANDS: Final = {"superseded_by": None, "erased_at": None}
+_NOT_JUDGED: Final[Document] = {"triage_reason": {"$gt": ""}}  # no other result has a reason
+_CLASSES: Final[Mapping[Urgency, Document]] = {
+    Urgency.CRITICAL: {"triage": TriageStatus.CRITICAL.value},
+    Urgency.NOT_JUDGED: _NOT_JUDGED,
+    Urgency.ROUTINE: {"triage": TriageStatus.ROUTINE.value, "triage_reason": None},
+}
+"""The classes of a worklist, in its order."""
 INFERENCE_INDEXES = (
     Index((("institution", 1), *_NEWEST_FIRST)),
     Index((("institution", 1), ("study_instance_uid", 1), *_NEWEST_FIRST)),
@@ -26,7 +34,8 @@ INFERENCE_INDEXES = (
     Index((("institution", 1), ("use_case", 1), ("subject_uid", 1), ("revision", 1))),
     Index((("institution", 1), ("patient_key", 1), ("model.id", 1), *_NEWEST_FIRST)),
     # For worklists. Null within the keys would be a range, and what comes behind a range has no order.
-    Index((("institution", 1), *_URGENT_FIRST), only_where=_STANDS),
+    Index((("institution", 1), ("triage", 1), *_LONGEST_FIRST), only_where=_STANDS),
+    Index((("institution", 1), *_LONGEST_FIRST), only_where={**_STANDS, **_NOT_JUDGED}),
     OUTBOX_INDEX,
 )
 
@@ -54,7 +63,7 @@ class Search:
 class WorklistPlace:
     """Where a page of a worklist ended."""
 
-    triage: TriageStatus
+    urgency: Urgency
     at: datetime
     id: str
 
@@ -119,28 +128,28 @@ class Inferences:
     async def worklist(
         self, institution: str, search: Search, *, limit: int, after: WorklistPlace | None = None
     ) -> list[Inference]:
-        """Read a page of what stands, critical first and of each the longest waiting first."""
+        """Read a page of what stands: critical, then not judged, then the rest, of each the longest waiting first."""
         where: Document = {"institution": institution, **_STANDS, **_filter(search)}
         found: list[Document] = []
-        for stretch in _stretches(after):
-            if len(found) < limit and search.triage in {None, stretch["triage"]}:
-                both = {"completed_at": {**where.get("completed_at", {}), **stretch.pop("completed_at", {})}}
-                asked = {**where, **stretch, **{name: range_ for name, range_ in both.items() if range_}}
+        for urgency, behind in _stretches(after):
+            if len(found) < limit and search.triage in {None, urgency.triage}:
+                both = {"completed_at": {**where.get("completed_at", {}), **behind.pop("completed_at", {})}}
+                ranges = {name: range_ for name, range_ in both.items() if range_}
+                asked = {**where, **_CLASSES[urgency], **behind, **ranges}
                 rest = limit - len(found)
-                found += await self.collection.find(asked, limit=rest, sort=_URGENT_FIRST, only={"outbox": 0})
+                found += await self.collection.find(asked, limit=rest, sort=_LONGEST_FIRST, only={"outbox": 0})
         return [_inference(each) for each in found]
 
 
-def _stretches(after: WorklistPlace | None) -> list[Document]:
+def _stretches(after: WorklistPlace | None) -> list[tuple[Urgency, Document]]:
     """Say what comes behind a place, in its order; in one query MongoDB would sort all of it in memory."""
-    classes = [{"triage": each.value} for each in (TriageStatus.CRITICAL, TriageStatus.ROUTINE)]
+    classes: list[tuple[Urgency, Document]] = [(each, {}) for each in _CLASSES]
     if after is None:
         return classes
-    same = {"triage": after.triage.value}
     return [
-        {**same, "completed_at": {"$eq": after.at}, "_id": {"$gt": after.id}},
-        {**same, "completed_at": {"$gt": after.at}},
-        *(classes[1:] if after.triage is TriageStatus.CRITICAL else []),
+        (after.urgency, {"completed_at": {"$eq": after.at}, "_id": {"$gt": after.id}}),
+        (after.urgency, {"completed_at": {"$gt": after.at}}),
+        *classes[list(_CLASSES).index(after.urgency) + 1 :],
     ]
 
 

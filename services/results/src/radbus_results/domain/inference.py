@@ -9,6 +9,8 @@ from datetime import datetime
 from pydantic import JsonValue
 from radbus_contracts.facts import TriageStatus
 
+from radbus_results.domain.triage import Urgency
+
 Json = Mapping[str, JsonValue]
 
 
@@ -97,6 +99,13 @@ class Inference:
     superseded_by: str | None = None
     impression: str = ""  # of machines that tell it apart from the findings
     erased_at: datetime | None = None  # since when its outputs are not kept any more
+
+    @property
+    def urgency(self) -> Urgency:
+        """Return its class on a worklist; a routine result has a reason only where it could not be judged."""
+        if self.triage is TriageStatus.CRITICAL:
+            return Urgency.CRITICAL
+        return Urgency.ROUTINE if self.triage_reason is None else Urgency.NOT_JUDGED
 
     @property
     def series_of_arrays(self) -> str | None:

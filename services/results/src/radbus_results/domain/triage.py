@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from pydantic import JsonValue
 from radbus_contracts.facts import TriageStatus
 from radbus_runtime.conditions import Answer, Condition, ConditionError
+
+
+class Urgency(StrEnum):
+    """The classes of a worklist: what could not be judged may be critical, so it is read before what is not."""
+
+    CRITICAL = "critical"
+    NOT_JUDGED = "not-judged"
+    ROUTINE = "routine"
+
+    @property
+    def triage(self) -> TriageStatus:
+        """Return the status that a result of this class has."""
+        return TriageStatus.CRITICAL if self is Urgency.CRITICAL else TriageStatus.ROUTINE
 
 
 @dataclass(frozen=True, slots=True)

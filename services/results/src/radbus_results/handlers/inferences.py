@@ -23,6 +23,7 @@ from radbus_runtime.http import id_for_log
 
 from radbus_results.adapters.inferences import Inferences, Search, WorklistPlace
 from radbus_results.domain.inference import Inference
+from radbus_results.domain.triage import Urgency
 from radbus_results.handlers.bodies import InferenceBody
 from radbus_results.handlers.documented import ERASED, PENDING, REFUSALS
 from radbus_results.handlers.links import next_link
@@ -64,8 +65,8 @@ class InferenceQuery(BaseModel):
     until: datetime | None = Field(default=None, description="Completed before this time.")
     order: Order = Field(
         default=Order.NEWEST,
-        description="`newest` first; or `triage`, a worklist: critical first, of each the longest waiting first, "
-        "without what was superseded or erased.",
+        description="`newest` first; or `triage`, a worklist: critical first, then not judged, then the rest, of each "
+        "the longest waiting first, without what was superseded or erased.",
     )
     limit: int = Field(default=50, ge=1, le=500)
     cursor: str | None = Field(
@@ -128,7 +129,7 @@ class InferencesReader:
         if len(found) <= size:
             return bodies, None
         last = page[-1]
-        return bodies, cursor_of(last.completed_at, f"{last.triage.value}|{last.id}" if triaged else last.id)
+        return bodies, cursor_of(last.completed_at, f"{last.urgency.value}|{last.id}" if triaged else last.id)
 
     async def one(self, principal: Principal, inference_id: str) -> InferenceBody | RefusalBody | None:
         """Return one inference, with archives of its series; None where it is not the reader's to see.
@@ -160,10 +161,10 @@ def worklist_place_of(cursor: str) -> WorklistPlace:
         CursorError: It is none.
     """
     place = place_of(cursor)
-    triage, _, inference_id = place.id.partition("|")
-    if triage not in set(TriageStatus) or not inference_id:
+    urgency, _, inference_id = place.id.partition("|")
+    if urgency not in set(Urgency) or not inference_id:
         raise CursorError("cursor: expected one that came with a page of this order")
-    return WorklistPlace(TriageStatus(triage), place.at, inference_id)
+    return WorklistPlace(Urgency(urgency), place.at, inference_id)
 
 
 def note(inferences: Iterable[Inference]) -> None:

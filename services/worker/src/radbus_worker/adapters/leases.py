@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta, tzinfo
 from typing import Any
 
 from radbus_contracts.envelope import Event
@@ -26,6 +26,7 @@ class Leases:
     jobs: Collection
     worker: str
     lease_s: float
+    time_zone: tzinfo = UTC
 
     async def claim(self, event: Event[RunTaskV1]) -> Claim | None:
         """Take an attempt's lease in one atomic upsert; None when it, or a later attempt, is taken or not wanted."""
@@ -47,7 +48,7 @@ class Leases:
             institution=event.institution,
             order=order,
             use_case_version=job["use_case_version"],
-            requested_at=job["requested_at"],
+            requested_at=job["requested_at"].astimezone(self.time_zone),
             claimed_at=lease["until"] - timedelta(seconds=self.lease_s),
         )
 

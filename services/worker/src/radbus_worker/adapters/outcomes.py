@@ -11,8 +11,9 @@ from radbus_contracts.errors import PermanentError
 from radbus_contracts.facts import TaskFailedV1, TaskSucceededV1
 from radbus_contracts.identity import event_id
 from radbus_contracts.topology import TASK_FAILED, TASK_SUCCEEDED
+from radbus_dicom.derived.sites import site_of
 from radbus_machines.manifest import MachineManifest
-from radbus_machines.types import Measurement
+from radbus_machines.types import MachineOutput, Measurement
 from radbus_runtime.events import Outgoing, Teller
 from radbus_runtime.outbox import OutboxRelay
 from radbus_storage.documents import Collection
@@ -122,8 +123,14 @@ class Outcomes:
 
 
 def _recorded(measurement: Measurement) -> dict[str, Any]:
-    """Leave out the site, which is in the SR: workers of the release before do not know it, and may make the report."""
+    """Leave out the site, told apart: workers of the release before do not know it, and may make the report."""
     return {name: value for name, value in asdict(measurement).items() if name != "site"}
+
+
+def _sites(output: MachineOutput) -> list[dict[str, Any] | None]:
+    segments = [segment for label_map in output.label_maps for segment in label_map.segments]
+    sites = (site_of(each, segments) for each in output.measurements)
+    return [None if site is None else asdict(site) for site in sites]
 
 
 def _produced(result: Produced) -> dict[str, Any]:
@@ -136,6 +143,7 @@ def _produced(result: Produced) -> dict[str, Any]:
         "usable": output.usable,
         "values": dict(output.values),
         "measurements": [_recorded(measurement) for measurement in output.measurements],
+        "sites": _sites(output),  # of the measurements, in their order
         "findings": [asdict(finding) for finding in output.findings],
         "limits": list(output.limits),
         "remarks": list(result.remarks),

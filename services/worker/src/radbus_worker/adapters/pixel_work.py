@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydicom.dataset import Dataset
 from radbus_dicom.decoding import decode_into
@@ -22,6 +23,7 @@ from radbus_dicom.derived.reported import Reported
 from radbus_dicom.derived.rt_structure_set import Structures, make_rt_structure_set
 from radbus_dicom.derived.secondary_capture import Overlaid, make_secondary_captures
 from radbus_dicom.derived.segmentation import Encoding, make_segmentation, segmentation_reference
+from radbus_dicom.elements import dataset_of
 from radbus_dicom.frames import FrameHeader, read_frame_headers
 from radbus_dicom.geometry import FrameSlot
 from radbus_dicom.opening import read_header_dataset
@@ -157,10 +159,11 @@ def write_rt_structure_set(
     source: Path,
     provenance: Provenance,
     model_id: str,
+    all_organs: bool,
     target: Path,
 ) -> None:
     """Write the RT Structure Set of all label maps; `source` is the instance of the first frame."""
-    structures = Structures([each.label_map() for each in labels], volume.frames, volume.geometry)
+    structures = Structures([each.label_map() for each in labels], volume.frames, volume.geometry, all_organs)
     header = read_header_dataset(source)
     ds = make_rt_structure_set(structures, source=header, provenance=provenance, model_id=model_id)
     ds.save_as(target, enforce_file_format=True)
@@ -184,13 +187,11 @@ def write_key_slices(
         target.write_bytes(png)
 
 
-def write_reports(reported: Reported, header: Mapping[str, str], folder: Path) -> None:
+def write_reports(reported: Reported, header: Mapping[str, Any], folder: Path) -> None:
     """Write the report as PDF, as DICOM (of the instance that has this header), as FHIR and as HL7 v2."""
     content = reported.content
     pdf = make_report_pdf(content)
-    source = Dataset()
-    for keyword, value in header.items():
-        setattr(source, keyword, value)
+    source = dataset_of(header)
     encapsulated = make_encapsulated_pdf(pdf, title=content.title, source=source, provenance=content.provenance)
     encapsulated.save_as(folder / REPORT_DICOM, enforce_file_format=True)
     (folder / REPORT_PDF).write_bytes(pdf)

@@ -35,6 +35,7 @@ _KNOWN = (
     "completed_at",
     "models",
     "measurements",
+    "limits",
     "erased_at",
 )
 
@@ -48,8 +49,10 @@ class Priors:
     leases: Leases
     patient_keys: PatientKeys | None
 
-    async def compare(self, claim: Claim, manifest: MachineManifest, output: MachineOutput) -> Comparison | None:
-        """Compare an output with the previous result where the use case asks for it.
+    async def compare(
+        self, claim: Claim, manifest: MachineManifest, output: MachineOutput, *, remarks: Sequence[str] = ()
+    ) -> Comparison | None:
+        """Compare an output, of images with these remarks, with the previous result where the use case asks for it.
 
         Which that is, is decided by a task's first attempt; every later one compares with the same.
         """
@@ -57,7 +60,8 @@ class Priors:
         if asked is None or not output.usable or not claim.order.series_instance_uids:
             return None
         elements = await self.series.elements_of(claim.institution, claim.order.series_instance_uids[0])
-        current = Current(claim.order.study_instance_uid, elements, manifest.name, manifest.version)
+        limits = (*output.limits, *remarks)
+        current = Current(claim.order.study_instance_uid, elements, manifest.name, manifest.version, limits)
         found, why = await self._chosen(claim, current)
         log.info("prior.chosen", inference_id=found and found["_id"], reason=None if found else why)
         if found is None:
@@ -93,7 +97,7 @@ class Priors:
         }
         if date := str(current.elements.get("StudyDate") or ""):
             where["study_date"] = {"$lte": date}
-        only = dict.fromkeys((each for each in _KNOWN if each != "measurements"), 1)
+        only = dict.fromkeys((each for each in _KNOWN if each not in {"measurements", "limits"}), 1)
         newest_first = (("study_date", -1), ("study_time", -1), ("completed_at", -1))
         found = await self.inferences.find(where, limit=_LATEST, sort=newest_first, only=only)
         return choose(await self._candidates(claim.institution, found), current)
@@ -121,4 +125,5 @@ def _candidate(found: Mapping[str, Any], elements: Mapping[str, Any]) -> Candida
         completed_at=found["completed_at"],
         machines={each["name"]: each["version"] for each in found.get("models") or ()},
         elements=elements,
+        limits=tuple(found.get("limits") or ()),
     )

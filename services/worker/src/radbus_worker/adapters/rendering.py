@@ -31,6 +31,7 @@ from radbus_worker.adapters.cpu_pool import CpuPool
 from radbus_worker.adapters.shared_volumes import SharedLabels
 from radbus_worker.adapters.together import all_of
 from radbus_worker.adapters.volumes import LoadedVolume
+from radbus_worker.domain.results import LEFT_OUT
 
 log = structlog.get_logger(__name__)
 
@@ -124,7 +125,7 @@ class Renderer:
             drawings = self._drawings(loaded, output, labels, wanted)
             work = (each.draw if wanted.kinds <= ARCHIVE_KINDS else _drawn_or(each, left_out) for each in drawings)
             files = await all_of(work, at_a_time=2 * self.pool.processes)
-        remarks = tuple(f"The {_TITLES[kind]} could not be made and were left out." for kind in sorted(left_out))
+        remarks = tuple(f"The {_TITLES[kind]} {LEFT_OUT}" for kind in sorted(left_out))
         told = (*loaded.volume.remarks, *remarks)
         content = output_json(output, provenance=wanted.provenance, remarks=told, comparison=wanted.comparison)
         json_file = RenderedFile("json", wanted.folder / "output.json", "application/json")
@@ -194,6 +195,7 @@ class Renderer:
                 source=loaded.plan.headers[0].path,
                 provenance=wanted.provenance,
                 model_id=wanted.model_id,
+                all_organs=wanted.kinds <= ARCHIVE_KINDS,
                 target=file.path,
             )
             return [file]

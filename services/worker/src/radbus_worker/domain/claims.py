@@ -11,7 +11,7 @@ from radbus_contracts.orders import RunTaskV1
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One attempt, claimed; both times are of the database's clock."""
+    """One attempt, claimed; both times are of the database's clock, `requested_at` in the site's time zone."""
 
     institution: str
     order: RunTaskV1

@@ -10,6 +10,8 @@ from typing import Any
 from radbus_dicom.derived.comparison import NOTHING_EARLIER, Previous
 from radbus_dicom.derived.reported import date_of
 
+from radbus_worker.domain.results import LEFT_OUT
+
 Elements = Mapping[str, Any]
 
 _SAME_PERSON = {"PatientBirthDate": "birth date", "PatientSex": "sex"}
@@ -20,16 +22,21 @@ _ACQUIRED = {
 }
 """What changes a measurement without the patient having changed, and how readers call it."""
 _ALIKE = (*_ACQUIRED, "SeriesDescription")
+_NOT_LOOKED_FOR = "Not looked for"  # how a machine says what it never judges
 
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """What is being judged: which study, when, by which machine, and the header of its series."""
+    """What is being judged: which study, when, by which machine, the header of its series, and what limits the result.
+
+    `limits` are the machine's and the remarks on the images, as a recorded result has them.
+    """
 
     study_instance_uid: str
     elements: Elements
     machine: str
     machine_version: str
+    limits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,7 @@ class Candidate:
     completed_at: datetime
     machines: Mapping[str, str]
     elements: Elements
+    limits: tuple[str, ...] = ()
 
 
 def choose(candidates: Sequence[Candidate], current: Current) -> Candidate | str:
@@ -86,7 +94,7 @@ def previous_of(candidate: Candidate, current: Current) -> Previous:
 
 
 def remarks_on(candidate: Candidate, current: Current) -> Iterator[str]:
-    """Say what else may have changed the numbers: the machine's version, the way of acquisition."""
+    """Say what else may have changed the numbers: the machine's version, the acquisition, what limits one of both."""
     version = candidate.machines[current.machine]
     if version != current.machine_version:
         yield (
@@ -97,6 +105,16 @@ def remarks_on(candidate: Candidate, current: Current) -> Iterator[str]:
         then, now = _text(candidate.elements, keyword), _text(current.elements, keyword)
         if candidate.elements and then != now and not _equal_numbers(then, now):
             yield f"The {name} differs (then {then or 'none'}, now {now or 'none'}): a change may come from that."
+    # Not "alone": a recorded result has the limits of all machines of its use case.
+    yield from (f"A limit of the previous result: {each}" for each in _others(candidate.limits, current.limits))
+    for each in _others(current.limits, candidate.limits):
+        yield f"A limit of this result that the previous one has not: {each}"
+
+
+def _others(limits: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Return those that are not known; what no result is about is none."""
+    said = [each for each in limits if not each.startswith(_NOT_LOOKED_FOR) and not each.endswith(LEFT_OUT)]
+    return [each for each in said if each not in known]
 
 
 def _is_earlier(candidate: Candidate, current: Current) -> bool:

@@ -13,6 +13,10 @@ Files = Mapping[str, tuple[str, ...]]
 """Object keys by kind: seg, sr, gsps, sc, rtstruct, sc_png, npz, json; of a report pdf, encapsulated_pdf, fhir, hl7."""
 
 
+LEFT_OUT = "could not be made and were left out."
+"""How a remark ends that is about the outputs, not about the images."""
+
+
 @dataclass(frozen=True, slots=True)
 class Produced:
     """The machine has spoken; its objects are stored."""

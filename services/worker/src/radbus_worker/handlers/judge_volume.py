@@ -79,7 +79,7 @@ class JudgeVolume:
                 answered = await workshop.threads.infer(self.station, loaded.volume, told)
                 output = check_output(answered, label_bytes=workshop.loader.limit_bytes)
             progress(_INFERRED)
-            comparison = await workshop.priors.compare(claim, manifest, output)
+            comparison = await workshop.priors.compare(claim, manifest, output, remarks=loaded.volume.remarks)
             kinds = ARCHIVE_KINDS if on_archive else series_kinds(loaded, output)
             with stage(Stage.RENDER, machine=machine):
                 wanted = Wanted(kinds, folder, provenance_of(claim, manifest), manifest.public_id, comparison)

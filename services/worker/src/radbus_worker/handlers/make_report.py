@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,9 @@ from radbus_dicom.derived.comparison import comparison_of
 from radbus_dicom.derived.provenance import Provenance
 from radbus_dicom.derived.report_pdf import KeyImage, PatientFacts, ReportContent, machine_in_words
 from radbus_dicom.derived.reported import Reported
+from radbus_dicom.derived.sources import OF_PATIENT_AND_STUDY
 from radbus_machines.protocol import Progress
-from radbus_machines.types import Code, Finding, MachineOutput, Measurement
+from radbus_machines.types import Code, Finding, MachineOutput, Measurement, Site
 from radbus_runtime.stages import Stage, stage
 
 from radbus_worker.adapters import pixel_work
@@ -38,20 +39,7 @@ _FORMS = (
     ("hl7", pixel_work.REPORT_HL7, "application/hl7-v2"),
 )
 """The kinds of files, their names, and what they hold."""
-_HEADER = (
-    "AccessionNumber",
-    "PatientBirthDate",
-    "PatientID",
-    "PatientName",
-    "PatientSex",
-    "ReferringPhysicianName",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyDate",
-    "StudyDescription",
-    "StudyID",
-    "StudyTime",
-)
+_HEADER = (*OF_PATIENT_AND_STUDY, "TimezoneOffsetFromUTC")
 
 
 class NothingToReportError(PermanentError):
@@ -124,7 +112,7 @@ def _content(
             made_at=claim.requested_at,
             weights_sha256=machine["weights_sha256"],
         ),
-        measurements=tuple(_measurement(each) for outcome in outcomes for each in outcome["measurements"]),
+        measurements=tuple(each for outcome in outcomes for each in _measurements(outcome)),
         findings=tuple(_finding(each) for outcome in outcomes for each in outcome["findings"]),
         key_images=tuple(images),
         limits=tuple(each for outcome in outcomes for each in outcome["limits"]),
@@ -143,9 +131,11 @@ def _further(outcomes: Sequence[Document]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(other for other in others if other != first))
 
 
-def _header(claim: Claim, elements: Document) -> dict[str, str]:
+def _header(claim: Claim, elements: Document) -> Document:
     return {
-        **{keyword: _text(elements, keyword) for keyword in _HEADER},
+        **{keyword: elements[keyword] for keyword in _HEADER if keyword in elements},
+        "SOPClassUID": _text(elements, "SOPClassUID"),
+        "SOPInstanceUID": _text(elements, "SOPInstanceUID"),
         "StudyInstanceUID": claim.order.study_instance_uid,
         "SeriesInstanceUID": claim.order.series_instance_uids[0],
     }
@@ -169,8 +159,16 @@ def _patient(elements: Document) -> PatientFacts:
     )
 
 
-def _measurement(document: Document) -> Measurement:
-    return Measurement(**{**document, "concept": Code(**document["concept"])})
+def _measurements(outcome: Document) -> Iterator[Measurement]:
+    documents = outcome["measurements"]
+    sites = outcome.get("sites") or [None] * len(documents)  # workers of the release before record none
+    for document, site in zip(documents, sites, strict=True):
+        yield Measurement(**{**document, "concept": Code(**document["concept"]), "site": site and _site(site)})
+
+
+def _site(document: Document) -> Site:
+    side = document["laterality"]
+    return Site(Code(**document["part"]), None if side is None else Code(**side))
 
 
 def _finding(document: Document) -> Finding:
