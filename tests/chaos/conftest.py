@@ -14,7 +14,8 @@ import pytest
 from radbus_storage import records
 from radbus_testing.listening import listen
 
-from tests.chaos.ledger import Accepted, Books, settle
+from tests.chaos.books import Accepted, Books
+from tests.chaos.ledger import settle
 from tests.chaos.load import Load
 
 LISTENING_S = 30

@@ -22,7 +22,8 @@ from radbus_testing.receiver import WebhookReceiver
 from radbus_testing.waiting import until
 
 from tests.chaos import moments
-from tests.chaos.ledger import Accepted, read, settle
+from tests.chaos.books import Accepted, read
+from tests.chaos.ledger import settle
 from tests.chaos.victims import Victim, victim_of
 from tests.contract.innereye_gateway import archive
 
