@@ -30,9 +30,10 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.programs_watched import Watched
+from tests.chaos.books import Accepted
 from tests.chaos.conftest import instances_of
 from tests.chaos.flood import Flood, Told
-from tests.chaos.ledger import Accepted, settle
+from tests.chaos.ledger import settle
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(3600)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -14,7 +15,8 @@ import pytest
 from radbus_storage import records
 from radbus_testing.listening import listen
 
-from tests.chaos.ledger import Accepted, Books, settle
+from tests.chaos.books import Accepted, Books
+from tests.chaos.ledger import settle
 from tests.chaos.load import Load
 
 LISTENING_S = 30
@@ -52,9 +54,11 @@ def balanced(request, hospital) -> Callable[..., Awaitable[Books]]:
         accepted = Accepted(instances_of(each for one in series for each in one.instances))
         books = await settle(hospital.stack.environment(), hospital.institution, accepted, **options)
         tasks = [task["attempt"] for job in books[records.JOBS].values() for task in job["tasks"]]
+        ids = Counter(event["id"] for event in options.get("told") or ())
         print(  # noqa: T201 - for docs/reliability.md
             f"\nmeasured: {request.node.name}: {books.states()} after {time.monotonic() - began:.1f} s,"
-            f" {sum(tasks)} attempts at {len(tasks)} tasks"
+            f" {sum(tasks)} attempts at {len(tasks)} tasks,"
+            f" {sum(count > 1 for count in ids.values())} of {len(ids)} events heard more than once"
         )
         return books
 

@@ -1,6 +1,7 @@
 """Taking out one guard after another, each in a copy of the repository: a named test must fail then, and pass before.
 
-`make guards` prints the pairs as the table of docs/reliability.md; with words, only the guards whose names have one.
+It must fail for what the guard holds off: its failure says the words that stand with the guard. `make guards` prints
+the pairs as the table of docs/reliability.md; with words, only the guards whose names have one.
 """
 
 from __future__ import annotations
@@ -26,17 +27,30 @@ BASE_PORT: Final = int(os.environ.get("RADBUS_TEST_BASE_PORT", "18000")) + 200
 STEPS: Final = (
     "tests/chaos/test_killed_at_each_step.py::test_a_series_comes_to_its_one_result_whoever_dies_at_whichever_step[{}]"
 )
+CUT_OFF: Final = (
+    "tests/chaos/test_connections.py::"
+    "test_no_series_is_lost_when_the_broker_is_cut_off_between_its_record_and_its_publish"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What became of each test of a run, and all that was printed."""
+
+    outcomes: Mapping[str, str]
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A guard, how the code is without it, and the test that is to fail then."""
+    """A guard, how the code is without it, the test that is to fail then, and what its failure says."""
 
     name: str
     file: str
     guarded: str
     bare: str
     test: str
+    says: str
 
 
 GUARDS: Final = (
@@ -46,13 +60,15 @@ GUARDS: Final = (
         'change["$push"] = {"outbox": told.document()}',
         "pass",
         STEPS.format("ingest-completes-a-series"),
+        "it did not come to the moment before publish of series.completed.v1",
     ),
     Guard(
         "the confirm: a publish ends when the broker has it",
         "libs/runtime/src/radbus_runtime/bus.py",
         "default_channel=Channel(prefetch_count=settings.prefetch, on_return_raises=True),",
         "default_channel=Channel(prefetch_count=settings.prefetch, publisher_confirms=False),",
-        STEPS.format("ingest-completes-a-series"),
+        CUT_OFF,
+        "no completed series with an untold fact",
     ),
     Guard(
         "$pull from the outbox only after the confirm",
@@ -60,14 +76,19 @@ GUARDS: Final = (
         "        for message in entry.messages:\n            await self._bus.publish(message)\n",
         '        await entry.collection.update({"_id": entry.document_id}, {"$set": {"outbox": []}})\n'
         "        for message in entry.messages:\n            await self._bus.publish(message)\n",
-        STEPS.format("ingest-completes-a-series"),
+        CUT_OFF,
+        "no completed series with an untold fact",
     ),
     Guard(
         "the write before the answer",
         "services/ingest/src/radbus_ingest/handlers/receiving.py",
         "lost = await self._toucher.touch(arrival, stored, began=started, is_whole=is_whole)",
-        "lost, self.__class__.late = set(), asyncio.create_task(self._toucher.touch(arrival, stored, began=started))",
+        "async def later():\n"
+        "            await asyncio.sleep(1)\n"
+        "            await self._toucher.touch(arrival, stored, began=started)\n\n"
+        "        lost, self.__class__.late = set(), asyncio.create_task(later())",
         STEPS.format("ingest-takes"),
+        "it did not come to the moment after touch of the study",
     ),
     Guard(
         "one record an instance: its `_id`",
@@ -75,6 +96,7 @@ GUARDS: Final = (
         '            "_id": record_id(institution, header.sop_instance_uid),\n            "institution"',
         '            "_id": __import__("uuid").uuid4().hex,\n            "institution"',
         STEPS.format("ingest-takes"),
+        "double: instance",
     ),
     Guard(
         "the acknowledgement after the work",
@@ -82,6 +104,7 @@ GUARDS: Final = (
         "            outcome = await self._done_or_aside(message)\n",
         "            await message.ack()\n            outcome = await self._done_or_aside(message)\n",
         STEPS.format("router-routes"),
+        "it did not come to the moment after insert of routings",
     ),
     Guard(
         "the idempotent key of a routing: its `_id`",
@@ -89,13 +112,16 @@ GUARDS: Final = (
         '        "_id": routing_id(subject),\n',
         '        "_id": __import__("uuid").uuid4().hex,\n',
         STEPS.format("router-routes"),
+        "double: job",
     ),
     Guard(
         "the idempotent key of a job: its `_id` from what it is for",
-        "services/scheduler/src/radbus_scheduler/handlers/requests.py",
-        "        job = plan(\n            event.data,\n",
-        '        job = plan(\n            event.data.model_copy(update={"job_id": __import__("uuid").uuid4().hex}),\n',
+        "services/scheduler/src/radbus_scheduler/adapters/jobs.py",
+        "            return False\n        return True\n\n    async def hold",
+        '            again = __import__("dataclasses").replace(job, id=__import__("uuid").uuid4().hex)\n'
+        "            return await self.add(again, messages)\n        return True\n\n    async def hold",
         "tests/integration/test_scheduler.py::test_a_job_asked_for_twice_is_one_job",
+        "assert script.orders.empty()",
     ),
     Guard(
         "the idempotent key of an inference: its `_id` from its job",
@@ -103,6 +129,7 @@ GUARDS: Final = (
         'return str(uuid5(_NAMESPACE, f"inference/{job}"))',
         'return __import__("uuid").uuid4().hex',
         STEPS.format("results-record"),
+        "double: job",
     ),
     Guard(
         "the compare-and-set of a job's version",
@@ -110,6 +137,7 @@ GUARDS: Final = (
         '{"_id": held.job.id, "version": held.version},',
         '{"_id": held.job.id},',
         "tests/integration/test_scheduler.py::test_no_success_is_lost_when_all_tasks_of_a_job_end_at_the_same_moment",
+        "await script.succeed(await script.order())",
     ),
     Guard(
         "the lease: one worker an attempt",
@@ -117,6 +145,7 @@ GUARDS: Final = (
         '{"_id": lease_id(order), "attempt": {"$lt": order.attempt}},',
         '{"_id": lease_id(order)},',
         "tests/integration/test_worker.py::test_an_order_that_comes_twice_is_run_once",
+        'assert len(hospital.told("task.started", order)) == 1',
     ),
     Guard(
         "the lease runs out",
@@ -125,6 +154,7 @@ GUARDS: Final = (
         "if False:",
         "tests/chaos/test_workers.py::"
         "test_the_task_of_a_killed_worker_is_done_by_another_and_the_time_that_takes_is_told",
+        "no lease of attempt 2",
     ),
     Guard(
         "the fence of attempts: an older one's failure says nothing",
@@ -133,6 +163,7 @@ GUARDS: Final = (
         "return task if task is not None and task.state in IN_FLIGHT else None",
         "tests/integration/test_scheduler.py::"
         "test_an_attempt_whose_lease_is_stale_is_followed_by_another_and_its_own_failure_is_ignored",
+        'await script.until_job(job_id, "completed")',
     ),
     Guard(
         "the delivery limit",
@@ -141,6 +172,7 @@ GUARDS: Final = (
         '"x-delivery-limit": 1_000_000,',
         "tests/integration/test_dead_letters.py::"
         "test_what_the_broker_gave_up_says_so_and_after_a_replay_can_still_be_put_off",
+        "no 1 messages in",
     ),
     Guard(
         "reject, never nack",
@@ -148,6 +180,7 @@ GUARDS: Final = (
         "await message.reject(requeue=True)",
         "await message.nack(requeue=True)",
         "tests/unit/runtime/test_settlement.py::test_a_message_whose_copy_could_not_be_made_goes_back_to_its_queue",
+        "has no attribute 'nack'",
     ),
     Guard(
         "the alternate exchange of orders",
@@ -155,6 +188,7 @@ GUARDS: Final = (
         'durable=True, arguments={"alternate-exchange": topology.UNROUTED}',
         "durable=True",
         "tests/integration/test_bus.py::test_an_order_to_a_pool_that_nobody_declared_is_not_lost",
+        "NO_ROUTE",
     ),
 )
 
@@ -163,12 +197,12 @@ def main(words: Sequence[str]) -> int:
     """Try the guards, print the pairs, and return how many were not missed."""
     guards = [each for each in GUARDS if not words or any(word in each.name for word in words)]
     with copied() as copy:
-        passed = outcomes(copy, sorted({guard.test for guard in guards}))
+        passed = run(copy, sorted({guard.test for guard in guards}))
         show("| guard | test that fails without it | with it | without it |\n|---|---|---|---|")
         return sum(not tried(copy, guard, passed) for guard in guards)
 
 
-def tried(copy: Path, guard: Guard, passed: Mapping[str, str]) -> bool:
+def tried(copy: Path, guard: Guard, passed: Run) -> bool:
     """Take one guard out, run its test, put it back, show its row; return whether the test missed it."""
     began = time.monotonic()
     file = copy / guard.file
@@ -177,16 +211,20 @@ def tried(copy: Path, guard: Guard, passed: Mapping[str, str]) -> bool:
         raise SystemExit(f"{guard.file}: expected once: {guard.guarded}")
     file.write_text(whole.replace(guard.guarded, guard.bare))
     try:
-        without = of(guard.test, outcomes(copy, [guard.test]))
+        seen = run(copy, [guard.test])
     finally:
         file.write_text(whole)
-    with_it = of(guard.test, passed)
+    with_it, without = of(guard.test, passed.outcomes), of(guard.test, seen.outcomes)
+    if without == "failed" and guard.says not in seen.text:
+        without = "failed, but not for that"
+    if without != "failed":
+        say(f"expected a failure that says {guard.says!r}, got\n{seen.text}")
     say(f"{guard.name}: {with_it} with it, {without} without it, {time.monotonic() - began:.0f} s")
     show(f"| {guard.name} | `{guard.test}` | {with_it} | {without} |")
     return with_it == "passed" and without == "failed"
 
 
-def outcomes(copy: Path, tests: Sequence[str]) -> dict[str, str]:
+def run(copy: Path, tests: Sequence[str]) -> Run:
     """Run tests in the copy and return what became of each: passed, failed, or what proves nothing."""
     sources = [str(path) for path in sorted((*copy.glob("libs/*/src"), *copy.glob("services/*/src"), copy / "cli/src"))]
     environment = {
@@ -196,15 +234,17 @@ def outcomes(copy: Path, tests: Sequence[str]) -> dict[str, str]:
         "RADBUS_TEST_BASE_PORT": str(BASE_PORT),
         "RADBUS_TRITON_VENV": os.environ.get("RADBUS_TRITON_VENV", str(ROOT / ".local" / "triton-venv")),
     }
-    command = [sys.executable, "-m", "pytest", "-q", "-rA", "--tb=short", "--show-capture=no", *tests]
-    limit_s = LIMIT_S * len(tests)
+    options = ["-q", "-rA", "--tb=short", "--show-capture=no", f"--timeout={LIMIT_S}"]
+    command = [sys.executable, "-m", "pytest", *options, *tests]
+    limit_s = LIMIT_S * (len(tests) + 1)  # and the start of the stack
     try:
         done = subprocess.run(
             command, cwd=copy, env=environment, capture_output=True, text=True, timeout=limit_s, check=False
         )
     except subprocess.TimeoutExpired:
-        return dict.fromkeys(tests, "out of time")
-    return {test: kind.lower() for kind, test in re.findall(r"^(PASSED|FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)}
+        return Run(dict.fromkeys(tests, "out of time"), "")
+    found = re.findall(r"^(PASSED|FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    return Run({test: kind.lower() for kind, test in found}, done.stdout)
 
 
 def of(test: str, found: Mapping[str, str]) -> str:

@@ -1,6 +1,7 @@
 """The count at the end of every fault: accepted = completed + failed with its reason, nothing lost, nothing double.
 
-`read` takes all that is written of one institution; `imbalances` compares it with what clients were answered.
+`imbalances` compares all that is written of one institution with what clients were answered, with what its cases say
+to them, and with what a subscriber has heard.
 """
 
 from __future__ import annotations
@@ -8,76 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from radbus_cli.dead_letters import DeadLetter
-from radbus_cli.dead_queues import DeadQueues, queue_names
 from radbus_contracts.identity import RUN_USE_CASE, record_id
-from radbus_contracts.topology import INFERENCE_COMPLETED, SERIES_COMPLETED
 from radbus_storage import records
-from radbus_storage.documents import Documents
-from radbus_storage.errors import ObjectMissingError
-from radbus_storage.objects import ObjectStore
-from radbus_testing.programs import settings_of
 
-_LIMIT = 100_000
+from tests.chaos.books import WITH_OUTBOX, Accepted, Books, Document, read
+from tests.chaos.telling import of_told
+
 _STABLE_S = 0.5
 _POLL_S = 0.25
 _ENDED = ("completed", "failed", "cancelled")
-_WITH_OUTBOX = (
-    records.SERIES,
-    records.STUDIES,
-    records.RUNS,
-    records.ROUTINGS,
-    records.JOBS,
-    records.OUTCOMES,
-    records.INFERENCES,
-    records.CASES,
-)
-
-Document = Mapping[str, Any]
-
-
-@dataclass(slots=True)
-class Accepted:
-    """What clients were answered with success: instances by SOPInstanceUID (their bytes), and ids of runs."""
-
-    instances: dict[str, int] = field(default_factory=dict)
-    runs: set[str] = field(default_factory=set)
-
-
-@dataclass(frozen=True, slots=True)
-class Books:
-    """All that is written of one institution, by collection and `_id`; objects by key with their sizes."""
-
-    institution: str
-    documents: Mapping[str, Mapping[str, Document]]
-    objects: Mapping[str, int | None]  # of those that a record names; None is missing
-    keys: frozenset[str]  # of all that the store has
-    dead_letters: Sequence[DeadLetter]
-
-    def __getitem__(self, collection: str) -> Mapping[str, Document]:
-        return self.documents[collection]
-
-    def states(self) -> dict[str, int]:
-        """Count jobs by their state."""
-        return dict(Counter(job["state"] for job in self[records.JOBS].values()))
-
-
-async def read(environment: Mapping[str, str], institution: str) -> Books:
-    """Read everything of an institution."""
-    settings = settings_of(environment)
-    documents, store = Documents(settings.documents), ObjectStore(settings.objects)
-    try:
-        found = {name: await _all(documents, name, {"institution": institution}) for name in _COLLECTIONS}
-        keys = frozenset(await store.keys(f"{institution}/", limit=_LIMIT))
-        objects = {key: await _size(store, key) if key in keys else None for key in _named(found)}
-    finally:
-        documents.close()
-        store.close()
-    return Books(institution, found, objects, keys, await dead_letters(environment, institution))
 
 
 async def settle(
@@ -118,44 +59,14 @@ def imbalances(books: Books, accepted: Accepted, *, told: Sequence[Document] | N
         *_of_series(books),
         *_of_jobs(books, accepted),
         *_of_inferences(books),
-        *(f"untold: {name} {_id}" for name in _WITH_OUTBOX for _id, each in books[name].items() if each.get("outbox")),
-        *(_of_told(books, told) if told is not None else ()),
+        *_of_cases(books),
+        *(f"untold: {name} {_id}" for name in WITH_OUTBOX for _id, each in books[name].items() if each.get("outbox")),
+        *(of_told(books, told) if told is not None else ()),
     ]
     if len(books.dead_letters) != dead:
         reasons = sorted(f"{letter.queue}: {letter.reason}" for letter in books.dead_letters)
         found.append(f"{len(reasons)} dead letters where {dead} are expected: {reasons}")
     return found
-
-
-async def dead_letters(environment: Mapping[str, str], institution: str) -> list[DeadLetter]:
-    """Read the dead letters that name an institution."""
-    found: list[DeadLetter] = []
-    async with DeadQueues.of(environment["RADBUS_AMQP_URL"]) as queues:
-        for name in queue_names(Path(environment["RADBUS_MACHINES_DIR"])):
-            async with queues.look(name, limit=1000) as letters:
-                found += [each.letter async for each in letters if institution.encode() in each.message.body]
-    return found
-
-
-_COLLECTIONS = (records.INSTANCES, *_WITH_OUTBOX)
-
-
-async def _all(documents: Documents, name: str, where: dict[str, Any]) -> dict[str, Document]:
-    return {str(each["_id"]): each for each in await documents[name].find(where, limit=_LIMIT)}
-
-
-async def _size(store: ObjectStore, key: str) -> int | None:
-    try:
-        return await store.size_bytes(key)
-    except ObjectMissingError:
-        return None
-
-
-def _named(found: Mapping[str, Mapping[str, Document]]) -> Iterator[str]:
-    yield from (each["object_key"] for each in found[records.INSTANCES].values())
-    for outcome in found[records.OUTCOMES].values():
-        for keys in outcome.get("files", {}).values():
-            yield from keys
 
 
 def _of_instances(books: Books, accepted: Accepted) -> Iterator[str]:
@@ -228,23 +139,36 @@ def _of_inferences(books: Books) -> Iterator[str]:
                 yield f"lost: outcome {outcome['_id']} names an object that is not there"
 
 
-def _of_told(books: Books, told: Sequence[Document]) -> Iterator[str]:
-    """Facts may be told twice, with the same id; none is missing, and none is of something else."""
-    completed = {
-        (e["data"]["series_instance_uid"], e["data"]["revision"]) for e in _of_type(told, SERIES_COMPLETED.type)
-    }
+def _of_cases(books: Books) -> Iterator[str]:
+    """Say what did not come to the cases, from which `/results` is answered."""
     for each in books[records.SERIES].values():
-        for revision in range(1, each["revision"] + 1):
-            if (each["series_instance_uid"], revision) not in completed:
-                yield f"untold: revision {revision} of series {each['series_instance_uid']}"
-    heard: dict[str, set[str]] = {}
-    for event in _of_type(told, INFERENCE_COMPLETED.type):
-        heard.setdefault(event["data"]["inference_id"], set()).add(event["id"])
-    there = books[records.INFERENCES].keys()
-    yield from (f"untold: inference {inference_id}" for inference_id in there - heard.keys())
-    yield from (f"double: inference {inference_id} is told and not there" for inference_id in heard.keys() - there)
-    yield from (f"double: inference {each} is told as {len(ids)} events" for each, ids in heard.items() if len(ids) > 1)
+        uid = each["series_instance_uid"]
+        uploads = books.case(uid).get("uploads", {})
+        missing = [revision for revision in range(1, each["revision"] + 1) if str(revision) not in uploads]
+        yield from (f"unsaid: the case of series {uid} has no upload {revision}" for revision in missing)
+    for each in books[records.ROUTINGS].values():
+        uid, revision = each["subject_uid"], each["revision"]
+        unrouted = books.case(uid).get("unrouted", {})
+        if each["scope"] == "series" and unrouted.get(str(revision)) != each["reason"]:
+            yield f"unsaid: the case of series {uid} does not say why revision {revision} is for no use case"
+    inferences = {each["job_id"]: _id for _id, each in books[records.INFERENCES].items()}
+    for job_id, job in books[records.JOBS].items():
+        for uid in job["series_instance_uids"]:
+            entry = books.case(uid).get("jobs", {}).get(job_id, {})
+            for unsaid in _unsaid(job, entry, inferences.get(job_id)):
+                yield f"unsaid: the case of series {uid} does not say that job {job_id} {unsaid}"
 
 
-def _of_type(told: Sequence[Document], kind: str) -> list[Document]:
-    return [event for event in told if event["type"] == kind]
+def _unsaid(job: Document, entry: Document, inference_id: str | None) -> Iterator[str]:
+    """Say what of a job its entry in a case does not."""
+    if "requested_at" not in entry:
+        yield "was asked for"
+    if entry.get("retries", 0) != job["retries"]:
+        yield f"was retried {job['retries']} times"
+    completed, failed = entry.get("completed", {}), entry.get("failed", {})
+    if job["state"] == "completed" and completed.get("inference_id") != inference_id:
+        yield "has completed"
+    if job["state"] in ("failed", "cancelled"):
+        wanted = {"cancelled": job["state"] == "cancelled", "retries": job["retries"]}
+        if not failed.get("reason") or {name: failed[name] for name in wanted} != wanted:
+            yield f"is {job['state']}"

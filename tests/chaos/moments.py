@@ -104,6 +104,7 @@ def _in_turn(*moments: Moment | Iterable[Moment]) -> tuple[Moment, ...]:
 
 _COMPLETE: Final = bson_text("state", "complete")
 _ERASED: Final = bson_text("ended_at", "$$NOW")
+_ONE_RETRY: Final = b"retries\x00" + (1).to_bytes(4, "little")
 _MIDDLE_OF_AN_OBJECT: Final = Moment(
     "in the middle of an object",
     Server.OBJECTS,
@@ -145,6 +146,16 @@ ROUTER_ROUTES: Final = _in_turn(
     _pull(records.ROUTINGS).both,
 )
 ROUTER_ACKNOWLEDGES: Final = _in_turn(_ack(topology.ROUTER_SERIES_COMPLETED))
+ROUTER_FINDS_NONE: Final = _in_turn(_publish(topology.SERIES_UNROUTED).both, _pull(records.ROUTINGS).before)
+ROUTER_ROUTES_A_STUDY: Final = _in_turn(
+    Step(
+        "insert of a study's routing",
+        Server.DATABASE,
+        (mongo_command("insert", records.ROUTINGS), bson_text("scope", topology.facts.Scope.STUDY)),
+    ).both,
+    _publish(topology.JOB_REQUESTED).both,
+    _pull(records.ROUTINGS).before,
+)
 ROUTER_IS_ASKED: Final = _in_turn(
     _update("record of the wish", records.WISHES).both,
     _update("push of the job", records.ROUTINGS, b"\x03$push\x00").both,
@@ -167,6 +178,11 @@ SCHEDULER_CANCELS: Final = _in_turn(
     _publish(topology.JOB_FAILED).both,
     _pull(records.JOBS).before,
 )
+SCHEDULER_RETRIES: Final = _in_turn(
+    _update("retry", records.JOBS, b"\x10" + _ONE_RETRY).both,
+    _publish(topology.JOB_RETRIED).both,
+    _pull(records.JOBS).before,
+)
 _CLAIM: Final = Step("claim of the lease", Server.DATABASE, (mongo_command("findAndModify", records.LEASES),))
 # A model's answer and the question for it name its outputs; the smallest inference that asks how it is names none.
 _INFER: Final = Step("inference", Server.TRITON, (b"LABELS",), b"LABELS")
@@ -177,6 +193,9 @@ WORKER_STORES: Final = _in_turn(_INFER.after, _object("PUT").before)
 WORKER_RECORDS: Final = _in_turn(_object("PUT").after, _insert(records.OUTCOMES).before)
 WORKER_TELLS: Final = _in_turn(
     _insert(records.OUTCOMES).after, _publish(topology.TASK_SUCCEEDED).both, _pull(records.OUTCOMES).both
+)
+WORKER_FAILS: Final = _in_turn(
+    _insert(records.OUTCOMES).both, _publish(topology.TASK_FAILED).both, _pull(records.OUTCOMES).both
 )
 RESULTS_RECORD: Final = _in_turn(
     _update("first word of the case", records.CASES).both,
@@ -204,4 +223,10 @@ RESULTS_FAIL: Final = _in_turn(
     _update("failure in the case", records.CASES, b"\x03$push\x00").both,
     _publish(topology.INFERENCE_FAILED).both,
     _pull(records.CASES).before,
+)
+RESULTS_RECORD_NONE: Final = _in_turn(
+    _update("reason in the case", records.CASES, b"unrouted.1\x00").both, _ack(topology.RESULTS_SERIES_UNROUTED)
+)
+RESULTS_NOTE_A_RETRY: Final = _in_turn(
+    _update("retry in the case", records.CASES, b"." + _ONE_RETRY).both, _ack(topology.RESULTS_JOB_RETRIED)
 )

@@ -12,8 +12,8 @@ from typing import Any
 import httpx2
 from radbus_testing.waiting import eventually
 
+from tests.chaos.books import Accepted
 from tests.chaos.conftest import instances_of
-from tests.chaos.ledger import Accepted
 from tests.chaos.soak_plan import Kind, Load
 from tests.conftest import Hospital, Series
 from tests.contract.innereye_gateway import archive

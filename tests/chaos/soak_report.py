@@ -13,7 +13,7 @@ import aio_pika
 from radbus_contracts.topology import EVENTS
 from radbus_storage import records
 
-from tests.chaos.ledger import Accepted, Books
+from tests.chaos.books import Accepted, Books
 
 _HEARD = ("series.#", "study.#", "job.#", "inference.#")
 _LIMIT = 100_000

@@ -1,4 +1,4 @@
-"""The wall clock of one service after another jumps an hour ahead, and back: nothing is lost, doubled or stuck."""
+"""The wall clock of one service after another jumps by an hour, and back: nothing is lost, doubled or stuck."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.chaos.load import send
 
 pytestmark = pytest.mark.stack
 
-HOUR_S = 3600
-SERVICES = ["ingest", "scheduler", "results", "worker-0"]
+JUMPS_S = {"ahead": 3600, "behind": -3600}
+SERVICES = ["ingest", "router", "scheduler", "results", "worker-0"]
 
 
 @pytest.fixture(scope="module")
@@ -48,40 +48,42 @@ def clock_of(clocks) -> Iterator[Mapping[str, Clock]]:
         clock.jump(0)
 
 
-@pytest.mark.parametrize("service", ["scheduler", "results"])
-async def test_a_service_whose_clock_jumps_ahead_goes_on_as_if_it_had_not(
-    clock_of, hospital, make_load, balanced, told, service
+@pytest.mark.parametrize("jump", JUMPS_S)
+@pytest.mark.parametrize("service", ["router", "scheduler", "results"])
+async def test_a_service_whose_clock_jumps_goes_on_as_if_it_had_not(
+    clock_of, hospital, make_load, balanced, told, service, jump
 ):
-    before, ahead, back = make_load("sq"), make_load("q"), make_load("q")
+    before, meanwhile, back = make_load("sq"), make_load("q"), make_load("q")
 
     await send(hospital, before)
-    clock_of[service].jump(HOUR_S)
-    await send(hospital, ahead)
-    await balanced([*before, *ahead], told=told, timeout_s=60)
+    clock_of[service].jump(JUMPS_S[jump])
+    await send(hospital, meanwhile)
+    await balanced([*before, *meanwhile], told=told, timeout_s=60)
     clock_of[service].jump(0)
     await send(hospital, back)
-    books = await balanced([*before, *ahead, *back], told=told, timeout_s=60)
+    books = await balanced([*before, *meanwhile, *back], told=told, timeout_s=60)
 
-    assert books.states() == {"completed": len(before) + len(ahead) + len(back)}
+    assert books.states() == {"completed": len(before) + len(meanwhile) + len(back)}
 
 
+@pytest.mark.parametrize("jump", JUMPS_S)
 @pytest.mark.parametrize("service", ["ingest", "worker-0"])
 async def test_a_service_that_the_store_refuses_for_its_clock_says_so_and_goes_on_when_it_is_right(
-    radbus, clock_of, hospital, make_load, balanced, told, service
+    radbus, clock_of, hospital, make_load, balanced, told, service, jump
 ):
-    before, ahead = make_load("sq"), make_load("q")
+    before, meanwhile = make_load("sq"), make_load("q")
 
     def refused() -> str | None:
         checks = httpx2.get(f"{radbus.url(service)}/readyz", timeout=10).json()["checks"]
         return None if checks["objects"] == "ok" else checks["objects"]
 
     await send(hospital, before)
-    clock_of[service].jump(HOUR_S)
-    sending = asyncio.create_task(send(hospital, ahead))
+    clock_of[service].jump(JUMPS_S[jump])
+    sending = asyncio.create_task(send(hospital, meanwhile))
     said = await asyncio.to_thread(eventually, refused, timeout_s=30, what=f"unready {service}")
     clock_of[service].jump(0)
     await sending
-    books = await balanced([*before, *ahead], told=told, timeout_s=60)
+    books = await balanced([*before, *meanwhile], told=told, timeout_s=60)
 
     assert "RequestTimeTooSkewed" in said or "AccessDenied" in said
-    assert books.states() == {"completed": len(before) + len(ahead)}
+    assert books.states() == {"completed": len(before) + len(meanwhile)}

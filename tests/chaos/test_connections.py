@@ -31,6 +31,13 @@ SERVERS = {
     "scheduler": {"broker": "RADBUS_AMQP_URL", "database": "RADBUS_MONGO_URL"},
 }
 
+SLOW_BYTES_PER_S = 50_000
+FAULTS = {
+    "slow": lambda line: line.throttle(SLOW_BYTES_PER_S),
+    "ended to the server": lambda line: line.half_close(Way.TO_SERVER),
+    "ended to the service": lambda line: line.half_close(Way.TO_CLIENT),
+}
+
 
 @pytest.fixture(scope="module")
 def all_lines(radbus, tmp_path_factory) -> Iterator[Mapping[tuple[str, str], Proxy]]:
@@ -208,5 +215,17 @@ async def test_series_accepted_while_the_broker_is_frozen_are_done_once_it_goes_
     await grown(url, unconfirmed, beyond=before + len(series))  # those that wait, and are told again
     assert not told
     line.resume()
+
+    await assert_judged_once(hospital, series, await balanced(series, told=told, timeout_s=DEADLINE_S))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("server", SERVERS["ingest"])
+async def test_series_accepted_over_a_line_that_is_slow_or_half_closed_are_done_once(
+    lines, hospital, series, told, balanced, server, fault
+):
+    FAULTS[fault](lines["ingest", server])
+
+    await accept(hospital, series)
 
     await assert_judged_once(hospital, series, await balanced(series, told=told, timeout_s=DEADLINE_S))

@@ -6,9 +6,9 @@ The table of the steps is in `moments`. A client sends until it is answered; the
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -22,19 +22,19 @@ from radbus_testing.receiver import WebhookReceiver
 from radbus_testing.waiting import until
 
 from tests.chaos import moments
-from tests.chaos.ledger import Accepted, read, settle
-from tests.chaos.victims import Victim, victim_of
+from tests.chaos.books import Accepted, read
+from tests.chaos.ledger import settle
+from tests.chaos.victims import Victim, dying, until_answered, victim_of
 from tests.contract.innereye_gateway import archive
 
 pytestmark = pytest.mark.stack
 
-ANSWERED_S = 240
-AGAIN_S = 0.2
+RUNNING_S = 240
 BALANCED_S = 120
 READY_S = 120
 ERASED_S = 40
-NO_ANSWER = 500
 MODEL = "sleeper:1.0.0"
+STUDY_USE_CASES = Path(__file__).parents[1] / "site" / "study_use_cases"
 # What is lost is missed sooner than in a hospital.
 SETTINGS = {
     "worker": {"RADBUS_LEASE_S": "2", "RADBUS_RENEW_EVERY_S": "0.5"},
@@ -58,49 +58,54 @@ SERIES = {
     "results-tell": moments.RESULTS_TELL,
     "results-acknowledge": moments.RESULTS_ACKNOWLEDGE,
 }
+UNROUTED = {
+    "router-finds-none": moments.ROUTER_FINDS_NONE,
+    "results-record-none": moments.RESULTS_RECORD_NONE,
+}
+FAILURES = {"worker-fails": moments.WORKER_FAILS, "results-fail": moments.RESULTS_FAIL}
+RETRIES = {
+    "scheduler-retries": moments.SCHEDULER_RETRIES,
+    "results-note-a-retry": moments.RESULTS_NOTE_A_RETRY,
+}
 
 
 @pytest.fixture(scope="module")
-def victims(radbus, tmp_path_factory) -> Iterator[Callable[[str], Victim]]:
+def victims(radbus, tmp_path_factory) -> Iterator[Callable[..., Victim]]:
     """Give a service to be killed, in the place of the stack's own; the one before it is the stack's own again."""
     folder = tmp_path_factory.mktemp("victims")
-    current: dict[str, Victim] = {}
+    current: dict[tuple[str, ...], Victim] = {}
     with ExitStack() as opened:
 
-        def give(service: str) -> Victim:
-            if service not in current:
+        def give(service: str, **settings: str) -> Victim:
+            key = (service, *settings.values())
+            if key not in current:
                 opened.close()
                 current.clear()
                 radbus.wait_until_ready(timeout_s=READY_S)
                 names = ("worker-0", "worker-1") if service == "worker" else (service,)
-                victim = victim_of(radbus, *names, folder=folder, settings=SETTINGS.get(service))
-                current[service] = opened.enter_context(victim)
-                current[service].program.start()
-            return current[service]
+                settings = {**SETTINGS.get(service, {}), **settings}
+                current[key] = opened.enter_context(victim_of(radbus, *names, folder=folder, settings=settings))
+                current[key].program.start()
+            return current[key]
 
         yield give
     radbus.wait_until_ready(timeout_s=READY_S)
 
 
-def until_answered(ask: Callable[[], httpx2.Response]) -> httpx2.Response:
-    """Ask as often as it takes to be answered by the service itself."""
-    deadline = time.monotonic() + ANSWERED_S
-    while (answer := ask()).status_code >= NO_ANSWER:
-        assert time.monotonic() < deadline, answer.text
-        time.sleep(AGAIN_S)
-    return answer
+def ask_job(hospital, job_id: str, what: str) -> httpx2.Response:
+    """Ask that a job be cancelled or retried."""
+    return hospital.http.post(hospital.url(f"/jobs/{job_id}/{what}"), headers=hospital.headers)
 
 
-async def dying(victim: Victim, at: tuple[moments.Moment, ...], *asks: Callable[[], httpx2.Response]) -> list[int]:
-    """Ask while the service dies at each of these moments; return what was answered at last."""
+async def job_in(hospital, state: str) -> str:
+    """Wait until this hospital's job has its task in a state; return its id."""
 
-    def ask_all() -> list[int]:
-        return [until_answered(ask).status_code for ask in asks]
+    async def found() -> str | None:
+        answer = await asyncio.to_thread(hospital.get, "/jobs")
+        jobs = answer.json()["jobs"] if answer.status_code == 200 else []  # it is still starting
+        return next((job["id"] for job in jobs if job["tasks"][0]["state"] == state), None)
 
-    async with asyncio.TaskGroup() as group:
-        answers = group.create_task(asyncio.to_thread(ask_all))
-        group.create_task(victim.die_at_each(at))
-    return answers.result()
+    return await until(found, timeout_s=RUNNING_S, what=f"{state} job")
 
 
 @pytest.mark.parametrize("story", SERIES)
@@ -120,6 +125,36 @@ async def test_a_series_comes_to_its_one_result_whoever_dies_at_whichever_step(
     books = await balanced(series, told=told, timeout_s=BALANCED_S)
     assert books.states() == {"completed": len(series)}
     assert len(books[records.INFERENCES]) == len(series)
+
+
+@pytest.mark.parametrize("story", UNROUTED)
+async def test_that_no_use_case_is_for_a_series_is_said_and_told_once_whoever_dies_at_whichever_step(
+    victims, hospital, make_sleepy, told, balanced, story
+):
+    victim = victims(story.partition("-")[0])
+    series = make_sleepy(0)
+
+    answers = await dying(victim, UNROUTED[story], lambda: hospital.post_upload(series.instances))
+
+    assert answers == [200]
+    books = await balanced([series], told=told, timeout_s=BALANCED_S)
+    (routing,) = books[records.ROUTINGS].values()
+    assert books.case(series.uid)["unrouted"] == {"1": routing["reason"]}
+    assert books.states() == {}
+
+
+async def test_a_study_comes_to_its_one_result_wherever_the_router_dies(victims, hospital, make_sleepy, told, balanced):
+    victim = victims("router", RADBUS_SITE_USE_CASES_DIR=str(STUDY_USE_CASES))
+    series = make_sleepy(10)
+
+    answers = await dying(
+        victim, moments.ROUTER_ROUTES_A_STUDY, lambda: hospital.post_upload(series.instances, source="whole")
+    )
+
+    assert answers == [200]
+    books = await balanced([series], told=told, timeout_s=BALANCED_S)
+    assert {each["subject_uid"] for each in books[records.ROUTINGS].values()} == {series.uid, series.study}
+    assert [each["subject_uid"] for each in books[records.INFERENCES].values()] == [series.study]
 
 
 @pytest.mark.parametrize("steps", [moments.INGEST_STARTS_A_RUN, moments.INGEST_ERASES_A_RUN], ids=["starts", "erases"])
@@ -172,22 +207,31 @@ async def test_a_cancelled_job_stays_cancelled_wherever_the_scheduler_dies(
     series = make_sleepy(20_000)
     await asyncio.to_thread(hospital.upload, series.instances, source="sleepy")
 
-    async def running() -> str | None:
-        answer = await asyncio.to_thread(hospital.get, "/jobs")
-        jobs = answer.json()["jobs"] if answer.status_code == 200 else []  # it is still starting
-        return next((job["id"] for job in jobs if job["tasks"][0]["state"] == "running"), None)
+    job_id = await job_in(hospital, "running")
 
-    job_id = await until(running, timeout_s=ANSWERED_S, what="running job")
-
-    answers = await dying(
-        victim,
-        moments.SCHEDULER_CANCELS,
-        lambda: hospital.http.post(hospital.url(f"/jobs/{job_id}/cancel"), headers=hospital.headers),
-    )
+    answers = await dying(victim, moments.SCHEDULER_CANCELS, lambda: ask_job(hospital, job_id, "cancel"))
 
     assert answers == [202]
     books = await balanced([series], told=told, timeout_s=BALANCED_S)
     assert books.states() == {"cancelled": 1}
+
+
+@pytest.mark.parametrize("story", RETRIES)
+async def test_a_job_that_is_retried_goes_on_once_whoever_dies_at_whichever_step(
+    victims, hospital, make_sleepy, told, balanced, story
+):
+    victim = victims(story.partition("-")[0])
+    series = make_sleepy(5000)
+    await asyncio.to_thread(hospital.upload, series.instances, source="sleepy")
+    job_id = await job_in(hospital, "running")
+    cancelled = await asyncio.to_thread(until_answered, lambda: ask_job(hospital, job_id, "cancel"))
+
+    answers = await dying(victim, RETRIES[story], lambda: ask_job(hospital, job_id, "retry"))
+
+    assert [cancelled.status_code, *answers] == [202, 202]
+    books = await balanced([series], told=told, timeout_s=BALANCED_S)
+    assert books.states() == {"completed": 1}
+    assert books[records.JOBS][job_id]["retries"] == 1
 
 
 async def test_a_webhook_is_told_of_a_result_wherever_the_results_service_dies(
@@ -218,11 +262,14 @@ async def test_a_webhook_is_told_of_a_result_wherever_the_results_service_dies(
     assert delivery["attempts"] >= 3
 
 
-async def test_a_failure_is_told_once_wherever_the_results_service_dies(victims, hospital, make_sleepy, told, balanced):
-    victim = victims("results")
+@pytest.mark.parametrize("story", FAILURES)
+async def test_a_failure_is_told_once_whoever_dies_at_whichever_step(
+    victims, hospital, make_sleepy, told, balanced, story
+):
+    victim = victims(story.partition("-")[0])
     series = make_sleepy(10)
 
-    answers = await dying(victim, moments.RESULTS_FAIL, lambda: hospital.post_upload(series.instances, source="broken"))
+    answers = await dying(victim, FAILURES[story], lambda: hospital.post_upload(series.instances, source="broken"))
 
     assert answers == [200]
     books = await balanced([series], told=told, timeout_s=BALANCED_S)

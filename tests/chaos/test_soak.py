@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.chaos.ledger import imbalances, read
+from tests.chaos.books import read
+from tests.chaos.ledger import imbalances
 from tests.chaos.soak_faults import Faults, victims_of
 from tests.chaos.soak_load import Clients
 from tests.chaos.soak_plan import HOSPITALS, Load, Plan, plan

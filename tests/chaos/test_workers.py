@@ -8,6 +8,7 @@ import logging
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 log = logging.getLogger(__name__)
 
 DEADLINE_S = 240
+SLOW_BYTES_PER_S = 50_000
 SERVERS = {"broker": "RADBUS_AMQP_URL", "database": "RADBUS_MONGO_URL", "objects": "RADBUS_S3_URL"}
 
 
@@ -157,16 +159,28 @@ def lines(all_lines) -> Iterator[Mapping[str, Proxy]]:
         line.heal()
 
 
-CUTS: dict[str, Callable[[Proxy, str], Any]] = {
+def at_once(act: Callable[[], None]) -> Future[None]:
+    """Do something now, where others wait for a place in the bytes."""
+    act()
+    struck: Future[None] = Future()
+    struck.set_result(None)
+    return struck
+
+
+# By the server, and what else is to be told of it.
+CUTS: dict[str, Callable[[Proxy, str], Future[None]]] = {
     "broker": lambda line, _: line.cut_when(Passing(Way.TO_SERVER)),
+    "broker, half-closed": lambda line, _: at_once(lambda: line.half_close(Way.TO_CLIENT)),
     "database": lambda line, _: line.cut_when(Passing(Way.TO_SERVER, b"leases")),
+    "database, slow": lambda line, _: at_once(lambda: line.throttle(SLOW_BYTES_PER_S)),
     "objects": lambda line, institution: line.cut_when(
         Passing(Way.TO_SERVER, f"GET /radbus/{institution}/".encode()), Passing(Way.TO_CLIENT, b"\r\n\r\n", 100)
     ),
-    "outputs": lambda line, institution: line.cut_when(
+    "objects, outputs": lambda line, institution: line.cut_when(
         Passing(Way.TO_SERVER, f"PUT /radbus/{institution}/derived/".encode()), Passing(Way.TO_SERVER, b"\r\n\r\n", 10)
     ),
     "triton": lambda line, _: line.cut_when(Passing(Way.TO_CLIENT)),  # the answer to the inference, or to the canary
+    "triton, half-closed": lambda line, _: at_once(lambda: line.half_close(Way.TO_CLIENT)),
 }
 
 
@@ -174,19 +188,20 @@ CUTS: dict[str, Callable[[Proxy, str], Any]] = {
 async def test_a_worker_that_is_cut_off_a_server_in_the_middle_of_a_task_does_it_once_when_that_is_back(
     lines, hospital, make_sleepy, make_series, balanced, told, cut
 ):
-    line = lines["objects" if cut == "outputs" else cut]
+    server = cut.partition(",")[0]
+    line = lines[server]
     series = [make_sleepy(4000), make_sleepy(10)]
 
     async def inferring() -> bool | None:
         return any("task.progressed" in event["type"] and event["data"]["progress"] >= 0.25 for event in told) or None
 
     async with documents_of(hospital) as documents:
-        if cut in {"objects", "outputs"}:  # at a place in its bytes, else while the model works
+        if server == "objects":  # at a place in its bytes, else while the model works
             struck = CUTS[cut](line, hospital.institution)
         for each in series:
             await asyncio.to_thread(hospital.upload, each.instances, source="sleepy")
         await running(hospital, documents)
-        if cut in {"broker", "database", "triton"}:
+        if server != "objects":
             await until(inferring, timeout_s=DEADLINE_S, what="inference")
             struck = CUTS[cut](line, hospital.institution)
         await asyncio.wait_for(asyncio.wrap_future(struck), DEADLINE_S)

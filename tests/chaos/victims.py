@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 from radbus_cli.local.stack import LocalStack
 from radbus_testing.nursery import Nursery
 from radbus_testing.proxy import Proxy, proxied
@@ -15,6 +17,9 @@ from radbus_testing.proxy import Proxy, proxied
 from tests.chaos.moments import Moment, Server
 
 REACHED_S = 90
+_ANSWERED_S = 240
+_AGAIN_S = 0.2
+_NO_ANSWER = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +69,24 @@ def victim_of(
             lines[server], environment = opened.enter_context(proxied(environment, server.value))
         port, log = stack.layout.port(names[0]), folder / f"{names[0]}.log"
         yield Victim(opened.enter_context(Nursery(service, environment, port=port, log=log)), lines)
+
+
+def until_answered(ask: Callable[[], httpx2.Response]) -> httpx2.Response:
+    """Ask as often as it takes to be answered by the service itself."""
+    deadline = time.monotonic() + _ANSWERED_S
+    while (answer := ask()).status_code >= _NO_ANSWER:
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(_AGAIN_S)
+    return answer
+
+
+async def dying(victim: Victim, at: tuple[Moment, ...], *asks: Callable[[], httpx2.Response]) -> list[int]:
+    """Ask while the service dies at each of these moments; return what was answered at last."""
+
+    def ask_all() -> list[int]:
+        return [until_answered(ask).status_code for ask in asks]
+
+    async with asyncio.TaskGroup() as group:
+        answers = group.create_task(asyncio.to_thread(ask_all))
+        group.create_task(victim.die_at_each(at))
+    return answers.result()
