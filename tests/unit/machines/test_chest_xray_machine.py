@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from chest_xray_algorithm import look
 from radbus_machines.chest_xray.machine import ChestXray
 from radbus_machines.manifest import load_manifests
 from radbus_machines.types import Distances, MachineOutput, Volume
-from radbus_testing.drawn_chest import HEART, HEART_MM, SPACING_MM, THORAX_MM, drawn_chest
+from radbus_testing.drawn_chest import HEART, HEART_MM, SPACING_MM, THORAX_MM, drawn_chest, filled_chest
 
 from tests.unit.machines.chest_networks import NetworkThatSees, radiograph
 
@@ -25,7 +26,15 @@ STORED = {  # how a hung image is stored whose rows and columns run towards thes
 }
 
 
-async def judged(volume: Volume, network: NetworkThatSees | None = None) -> MachineOutput:
+class AlgorithmAsModel:
+    """The model's algorithm without Triton."""
+
+    async def infer(self, inputs, output_shapes):
+        seen = [look(each[0]) for each in inputs["IMAGE"]]
+        return {"MASKS": np.stack([each.masks for each in seen]), "VIEW": np.stack([each.view for each in seen])}
+
+
+async def judged(volume: Volume, network: NetworkThatSees | AlgorithmAsModel | None = None) -> MachineOutput:
     machine = ChestXray(load_manifests(MODELS)["chest-xray"])
     return await machine.infer(volume, network or NetworkThatSees(), lambda share: None)
 
@@ -177,6 +186,50 @@ async def test_a_lung_that_is_not_found_is_a_finding_and_no_ratio_is_made_of_the
     assert present(output) == {"enlarged_heart": None, "lung_field_not_seen": True, "lungs_unlike": None}
     assert "left lung field was not found" in output.summary
     assert "cardiothoracic_ratio" not in output.values
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize(
+    ("share", "found", "shorter"), [(0.0, 2, False), (0.3, 2, True), (0.5, 2, True), (0.6, 1, False), (1.0, 1, False)]
+)
+async def test_a_lung_that_is_opaque_from_below_is_told_to_triage_however_much_of_it_is(side, share, found, shorter):
+    output = await judged(radiograph(filled_chest(side, share)), AlgorithmAsModel())
+
+    assert output.usable
+    assert output.values["lungs_found"] == found
+    assert output.values.get("shorter_lung") == (side if shorter else None)
+    assert ("cardiothoracic_ratio" in output.values) is (share == 0)
+    assert (f"{side} lung field was not found" in output.summary) is (found == 1)
+
+
+async def test_a_heart_between_unlike_lungs_is_not_shown():
+    whole, short = (
+        await judged(radiograph(drawn_chest())),
+        await judged(radiograph(filled_chest("left", 0.3)), AlgorithmAsModel()),
+    )
+
+    assert 3 in whole.label_maps[0].labels
+    assert 3 not in short.label_maps[0].labels
+    assert short.lines == ()
+
+
+@pytest.mark.parametrize(("towards", "coded"), [(("L", "F"), True), (None, False)])
+async def test_sides_are_coded_only_where_the_header_gives_them(towards, coded):
+    output = await judged(radiograph(drawn_chest(), towards=towards))
+
+    right, left, _ = output.label_maps[0].segments
+    assert [each.laterality is not None for each in (right, left)] == [coded, coded]
+
+
+@pytest.mark.parametrize("ratio", [0.40, 0.62])
+@pytest.mark.parametrize("position", ["LLD", "RLD"])
+async def test_a_patient_who_lies_on_a_side_is_seen_from_the_front_and_no_heart_is_called_enlarged(position, ratio):
+    output = await judged(radiograph(drawn_chest(), ViewPosition=position), with_a_heart_of(ratio))
+
+    assert output.values["view"] == "decubitus"
+    assert present(output)["enlarged_heart"] is None
+    assert "lies on a side" in limits(output)
+    assert "calls the view lateral" not in limits(output)
 
 
 async def test_where_no_lung_is_found_nothing_was_judged():

@@ -109,7 +109,47 @@ def test_a_head_cut_at_the_top_says_so():
     assert "field_of_view_cut" in codes(judgement)
 
 
-def test_slices_far_apart_are_said_to_hide_small_lesions():
-    _, judgement = judged(slices=20)
+@pytest.mark.parametrize("frames", [4, 12])
+def test_a_head_cut_below_says_so(frames):
+    phantom = head_phantom(rows=160)
 
-    assert "thick_slices" in codes(judgement)
+    judgement = judge(phantom.voxels[frames + 1 :], phantom.spacing_mm)
+
+    (remark,) = judgement.remarks
+    assert remark.code == "field_of_view_cut"
+    assert "below" in remark.text
+
+
+@pytest.mark.parametrize("frames", [0, 2, 3])
+def test_the_neck_below_the_skull_is_no_cut(frames):
+    phantom = head_phantom(rows=160)
+
+    judgement = judge(phantom.voxels[frames:], phantom.spacing_mm)
+
+    assert judgement.remarks == ()
+
+
+@pytest.mark.parametrize("slices", [16, 18, 20, 22])
+def test_blood_is_not_judged_on_slices_so_far_apart_that_a_head_without_any_seems_to_have_some(slices):
+    _, judgement = judged(slices=slices)
+
+    assert judgement.lesions is None
+    assert codes(judgement) == {"thick_slices"}
+    assert judgement.labels.max() == 1
+    assert judgement.shift_left_mm == pytest.approx(0, abs=1.0)
+
+
+@pytest.mark.parametrize("shift_mm", [-6.0, 6.0])
+def test_the_points_of_the_shift_are_where_the_middle_is_and_where_that_of_the_ventricles_is(shift_mm):
+    phantom, judgement = judged(shift_left_mm=shift_mm)
+
+    front, middle, found = (
+        phantom.origin_mm + phantom.direction @ (np.array([0, *point]) * phantom.spacing_mm)
+        for point in judgement.shift_points
+    )
+    assert front[0] == pytest.approx(0, abs=1.0)
+    assert front[1] == pytest.approx(-77, abs=4.0)  # the inside of the frontal bone
+    assert middle[0] == pytest.approx(0, abs=1.0)
+    assert found[0] - middle[0] == pytest.approx(judgement.shift_left_mm, abs=0.1)
+    assert found[1] == middle[1]
+    assert -35 < found[1] < 25  # beside the ventricles

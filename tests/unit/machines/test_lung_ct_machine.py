@@ -71,10 +71,11 @@ async def test_a_chest_gives_volumes_density_and_index_near_the_truth_with_both_
     assert shares[-1] == 1.0
 
 
-async def test_every_value_is_a_measurement_with_unit_and_definition():
+async def test_every_number_is_a_measurement_with_unit_and_definition():
     output = await infer(volume_of(PHANTOM))
 
-    assert {m.name: m.value for m in output.measurements} == output.values
+    numbers = {name: value for name, value in output.values.items() if not isinstance(value, bool)}
+    assert {m.name: m.value for m in output.measurements} == numbers
     assert {m.unit for m in output.measurements} == {"mL", "[hnsf'U]", "%"}
     assert all(m.definition for m in output.measurements)
 
@@ -212,3 +213,17 @@ async def test_remarks_that_are_no_list_of_code_and_text_are_an_error(remarks):
 )
 def test_kernels_are_sharp_by_their_makers_names(name, sharp):
     assert is_sharp_kernel(name) is sharp
+
+
+async def test_remarks_on_the_patient_are_values_that_conditions_can_ask_for():
+    said = [{"code": code, "text": "Said."} for code in ("one_lung", "dense_part", "thick_slices")]
+
+    output = await infer(volume_of(PHANTOM), ModelThatSays(said))
+
+    assert {name: value for name, value in output.values.items() if isinstance(value, bool)} == {
+        "one_lung": True,
+        "collapsed_or_consolidated": False,
+        "dense_part": True,
+        "dent_at_wall": False,
+        "gas_outside_lungs": False,
+    }

@@ -71,3 +71,22 @@ def test_qct_needs_sixteen_instances_or_frames(instances: int, frames: int | Non
     qct = explained({**CHEST_CT, "NumberOfFrames": frames}, instances=instances)
 
     assert qct.matched is matched
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer"),
+    [
+        ({}, Answer.NO),
+        ({"emphysema_index": 31.0}, Answer.YES),
+        ({"emphysema_index": None}, Answer.NO),  # contrast medium: not judged
+        ({"emphysema_index": None, "one_lung": True}, Answer.YES),
+        ({"collapsed_or_consolidated": True}, Answer.YES),
+    ],
+)
+def test_much_emphysema_one_lung_and_a_collapsed_one_are_critical(changes: dict[str, Any], answer: Answer) -> None:
+    [qct] = QCT
+    assert qct.triage is not None
+    values = {"emphysema_index": 3.0, "one_lung": False, "collapsed_or_consolidated": False, **changes}
+    given = {name: value for name, value in values.items() if value is not None}
+
+    assert qct.triage.critical.judge({"lungs": given}).answer is answer

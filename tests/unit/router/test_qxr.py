@@ -76,10 +76,11 @@ def test_qxr_says_by_name_why_it_is_not_for_another_series(
         ({"view": "AP", "lungs_found": 2, "cardiothoracic_ratio": 0.65, "opacity_asymmetry": 4.0}, Answer.NO),
         ({"view": "frontal", "lungs_found": 2, "opacity_asymmetry": 41.5}, Answer.YES),
         ({"view": "frontal", "lungs_found": 2}, Answer.NO),
-        ({"view": "AP", "lungs_found": 1, "cardiothoracic_ratio": 0.65}, Answer.YES),
+        ({"view": "AP", "lungs_found": 1}, Answer.YES),
+        ({"view": "PA", "lungs_found": 2, "shorter_lung": "left"}, Answer.YES),
     ],
 )
-def test_a_heart_far_too_wide_on_pa_or_lungs_unlike_each_other_are_critical(
+def test_a_heart_far_too_wide_on_pa_and_a_lung_that_is_unlike_the_other_or_not_all_seen_are_critical(
     values: dict[str, Any], answer: Answer
 ) -> None:
     [qxr] = QXR

@@ -53,7 +53,8 @@ def test_the_use_cases_are_listed_with_conditions_and_tasks(client: TestClient) 
     assert [each["use_case"] for each in listed] == ["qct", "ct_and_mr", "two_phases"]
     assert listed[0]["conditions"]["modality"] == 'series.Modality == "CT"'
     assert listed[0]["tasks"][1] == {"id": "report", "machine": "report", "needs": ["lungs"], "channels": {}}
-    assert listed[0]["critical_when"] == "lungs.emphysema_index > 25.0"
+    assert QCT[0].triage is not None
+    assert listed[0]["critical_when"] == QCT[0].triage.critical.expression
     assert listed[0]["priority_when"] == {}
 
 

@@ -43,6 +43,7 @@ class TritonPythonModel:
             "lesions": lesions,
             "shift_left_mm": result.shift_left_mm,
             "shift_plane": result.shift_plane,
+            "shift_points": result.shift_points,
             "remarks": [asdict(remark) for remark in result.remarks],
         }
         tensors = [

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from radbus_contracts.errors import PermanentError
 
-from radbus_machines.ct import has_contrast, hounsfield, sharp_kernel
+from radbus_machines.ct import hounsfield
+from radbus_machines.head_ct_result import Result, read
 from radbus_machines.manifest import MachineManifest
 from radbus_machines.patient_axes import PatientAxes
 from radbus_machines.protocol import Array, Model, Progress
@@ -20,6 +18,7 @@ from radbus_machines.types import (
     Finding,
     KeyFrame,
     LabelMap,
+    Line,
     MachineOutput,
     Measurement,
     Segment,
@@ -36,7 +35,7 @@ NOT_LOOKED_FOR = (
 )
 
 _UNUSABLE = frozenset({"not_a_head", "too_few_slices"})
-_NO_DENSITY = frozenset({"contrast", "metal", "noise_or_sharp_kernel"})
+_WHITE, _YELLOW = (255, 255, 255), (240, 206, 90)
 _LISTED = 5
 _SHOWN = 4
 _BRAIN = Code("12738006", "SCT", "Brain")
@@ -73,27 +72,6 @@ _SHIFT_WORDS = (
 _BRAIN_WORDS = "Voxels inside the skull below 150 HU, fluid included."
 
 
-class HeadCtError(PermanentError):
-    """The model gave a result that is not the JSON that was agreed on."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Lesion:
-    volume_ml: float
-    side: str
-    plane: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Result:
-    """What the model found; None where it could not be judged. Planes count from below."""
-
-    lesions: tuple[_Lesion, ...] | None
-    shift_left_mm: float | None
-    shift_plane: int | None
-    remarks: Mapping[str, str]
-
-
 class HeadCt:
     """Look for fresh blood and a shift of the midline on a head CT without contrast."""
 
@@ -116,44 +94,12 @@ class HeadCt:
         shapes = {"LABELS": (voxels.shape, np.dtype(np.uint8)), "RESULT": ((1,), np.dtype(object))}
         outputs = await model.infer(inputs, shapes)
         progress(0.9)
-        result = _read(outputs["RESULT"][0], volume)
+        result = read(outputs["RESULT"][0], volume)
         if _UNUSABLE & result.remarks.keys():
             return _unusable(result.remarks)
         labels = await asyncio.to_thread(lambda: np.ascontiguousarray(axes.turned_back(outputs["LABELS"])))
         progress(1.0)
         return _output(volume, labels, result, axes)
-
-
-def _read(content: object, volume: Volume) -> _Result:
-    if not isinstance(content, (bytes, str)):
-        raise HeadCtError(f"RESULT: expected JSON text, got {type(content).__name__}")
-    slant = abs(float(np.linalg.det(volume.geometry.direction)))  # the model takes voxels for upright boxes
-    try:
-        told = json.loads(content)
-        remarks = {str(each["code"]): str(each["text"]) for each in told["remarks"]} | _header_remarks(
-            volume.attributes
-        )
-        lesions = told["lesions"]
-        if lesions is not None:
-            lesions = tuple(_Lesion(float(e["volume_ml"]) * slant, str(e["side"]), int(e["plane"])) for e in lesions)
-        shift, plane = told["shift_left_mm"], told["shift_plane"]
-        return _Result(
-            None if _NO_DENSITY & remarks.keys() else lesions,
-            None if shift is None else float(shift),
-            None if plane is None else int(plane),
-            remarks,
-        )
-    except (ValueError, TypeError, KeyError) as error:
-        raise HeadCtError('RESULT: expected JSON with "lesions", "shift_left_mm", "shift_plane", "remarks"') from error
-
-
-def _header_remarks(attributes: Mapping[str, object]) -> dict[str, str]:
-    remarks = {}
-    if has_contrast(attributes):
-        remarks["contrast"] = "The header names a contrast agent, which hides fresh blood."
-    if kernel := sharp_kernel(attributes):
-        remarks["noise_or_sharp_kernel"] = f"The reconstruction kernel {kernel!r} is sharp; its noise hides blood."
-    return remarks
 
 
 def _unusable(remarks: Mapping[str, str]) -> MachineOutput:
@@ -164,7 +110,7 @@ def _unusable(remarks: Mapping[str, str]) -> MachineOutput:
     )
 
 
-def _output(volume: Volume, labels: NDArray[np.uint8], result: _Result, axes: PatientAxes) -> MachineOutput:
+def _output(volume: Volume, labels: NDArray[np.uint8], result: Result, axes: PatientAxes) -> MachineOutput:
     if result.lesions is None:
         labels[labels == LESION] = BRAIN  # found, and not to be trusted
     if not (labels > 0).any():
@@ -181,10 +127,11 @@ def _output(volume: Volume, labels: NDArray[np.uint8], result: _Result, axes: Pa
         findings=(_blood(result), _shifted(result)),
         key_frames=_key_frames(labels, result, axes),
         limits=(*result.remarks.values(), NOT_LOOKED_FOR),
+        lines=tuple(_lines(labels, result, axes)),
     )
 
 
-def _measurements(volume: Volume, labels: NDArray[np.uint8], result: _Result) -> Iterator[Measurement]:
+def _measurements(volume: Volume, labels: NDArray[np.uint8], result: Result) -> Iterator[Measurement]:
     voxel_ml = volume.geometry.voxel_volume_ml
     brain = round(float(np.count_nonzero(labels)) * voxel_ml, 1)
     yield Measurement(
@@ -205,10 +152,13 @@ def _measurements(volume: Volume, labels: NDArray[np.uint8], result: _Result) ->
         yield Measurement("midline_shift_mm", "Midline: shift", mm, "mm", _SHIFT, _SHIFT_WORDS, site=Site(_BRAIN))
 
 
-def _blood(result: _Result) -> Finding:
+def _blood(result: Result) -> Finding:
     name = "hyperdense_lesion"
     if result.lesions is None:
         return Finding(name, None, "Blood was not looked for: the images do not allow it.", _HYPERDENSE)
+    if not result.lesions and result.is_cut:
+        text = "No hyperdense lesion was found in the imaged part of the brain; the rest of it was not seen."
+        return Finding(name, None, text, _HYPERDENSE)
     if not result.lesions:
         text = "No hyperdense lesion of at least 0.5 mL was found. Smaller, thin and older blood is not looked for."
         return Finding(name, present=False, text=text, code=_HYPERDENSE)
@@ -220,18 +170,19 @@ def _blood(result: _Result) -> Finding:
     return Finding(name, present=True, text=text, code=_HYPERDENSE)
 
 
-def _shifted(result: _Result) -> Finding:
+def _shifted(result: Result) -> Finding:
     if result.shift_left_mm is None:
         text = "The midline was not judged: the ventricles are not seen on both sides."
         return Finding("midline_shift", None, text, _SHIFT)
-    mm = abs(result.shift_left_mm)
-    way = "to the left" if result.shift_left_mm > 0 else "to the right"
-    above = mm >= SHIFT_MM
-    text = f"The midline lies {mm:.1f} mm {way}, {'at or above' if above else 'less than'} {SHIFT_MM:.0f} mm."
+    above = abs(result.shift_left_mm) >= SHIFT_MM
+    text = (
+        f"The midline lies {_shift_words(result.shift_left_mm)}, {'at or above' if above else 'less than'} "
+        f"{SHIFT_MM:.0f} mm."
+    )
     return Finding("midline_shift", above, text, _SHIFT)
 
 
-def _summary(result: _Result) -> str:
+def _summary(result: Result) -> str:
     if result.lesions is None:
         blood = "Blood cannot be judged on these images."
     elif result.lesions:
@@ -241,14 +192,18 @@ def _summary(result: _Result) -> str:
             f"({_place(largest.side)})."
         )
     else:
-        blood = "No hyperdense lesion of at least 0.5 mL was found."
+        where = " in the imaged part of the brain" if result.is_cut else ""
+        blood = f"No hyperdense lesion of at least 0.5 mL was found{where}."
     if result.shift_left_mm is None:
         return f"{blood} The midline cannot be judged."
-    way = "left" if result.shift_left_mm > 0 else "right"
-    return f"{blood} Midline shift {abs(result.shift_left_mm):.1f} mm to the {way}."
+    return f"{blood} Midline shift {_shift_words(result.shift_left_mm)}."
 
 
-def _total(result: _Result) -> float:
+def _shift_words(left_mm: float) -> str:
+    return f"{abs(left_mm):.1f} mm to the {'left' if left_mm > 0 else 'right'}"
+
+
+def _total(result: Result) -> float:
     return sum(lesion.volume_ml for lesion in result.lesions or ())
 
 
@@ -256,7 +211,7 @@ def _place(side: str) -> str:
     return {"left": "left", "right": "right"}.get(side, "middle")
 
 
-def _key_frames(labels: NDArray[np.uint8], result: _Result, axes: PatientAxes) -> tuple[KeyFrame, ...]:
+def _key_frames(labels: NDArray[np.uint8], result: Result, axes: PatientAxes) -> tuple[KeyFrame, ...]:
     """Show lesions, the shift, and where neither is, three levels of the brain."""
     chosen: dict[int, KeyFrame] = {}
 
@@ -269,7 +224,7 @@ def _key_frames(labels: NDArray[np.uint8], result: _Result, axes: PatientAxes) -
         choose(frame, title, 3 if number == 1 else 1)
     if result.shift_left_mm is not None and result.shift_plane is not None:
         frame = _frame_of(result.shift_plane, len(labels), axes)
-        choose(frame, f"Ventricles; midline shift {abs(result.shift_left_mm):.1f} mm", 2)
+        choose(frame, f"Ventricles; midline shift {_shift_words(result.shift_left_mm)}", 2)
     if axes.order[0] != 0:  # planes are not frames: what was chosen is elsewhere
         chosen.clear()
         if (labels == LESION).any():
@@ -279,6 +234,18 @@ def _key_frames(labels: NDArray[np.uint8], result: _Result, axes: PatientAxes) -
         for part in (0.3, 0.55, 0.75):
             choose(int(frames[round(part * (len(frames) - 1))]), "Brain", 0)
     return tuple(chosen[frame] for frame in sorted(chosen))
+
+
+def _lines(labels: NDArray[np.uint8], result: Result, axes: PatientAxes) -> Iterator[Line]:
+    """Draw the middle, from the front of the brain to the ventricles, and how far off theirs is; on axial frames."""
+    if result.shift_left_mm is None or result.shift_plane is None or result.shift_points is None or axes.order[0] != 0:
+        return
+    frame = _frame_of(result.shift_plane, len(labels), axes)
+    front, middle, found = (
+        axes.stored_place((result.shift_plane, *point), labels.shape)[1:] for point in result.shift_points
+    )
+    yield Line(frame, front, middle, "Middle of the skull", _WHITE)
+    yield Line(frame, middle, found, f"Shift {_shift_words(result.shift_left_mm)}", _YELLOW)
 
 
 def _frame_of(plane: int, frames: int, axes: PatientAxes) -> int:

@@ -38,6 +38,8 @@ NOT_LOOKED_FOR = (
 _POINTED_AT = 2  # the weight of a key frame that something is said of
 _UNUSABLE = frozenset({"not_a_chest", "too_few_slices"})
 _NO_INDEX = frozenset({"contrast", "noise_or_sharp_kernel"})
+_TOLD = ("one_lung", "collapsed_or_consolidated", "dense_part", "dent_at_wall", "gas_outside_lungs")
+"""The remarks on the patient, not on the images: a use case's condition can ask for them."""
 _DOUBTS = ("collapsed_or_consolidated", "one_lung", "dense_part", "dent_at_wall")
 _STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")
 _LUNG = Code("39607008", "SCT", "Lung")
@@ -187,6 +189,7 @@ def _measure(
     with_index = not _NO_INDEX & remarks.keys()
     measurements = tuple(_measurements(lungs, total, volume.geometry.voxel_volume_ml, with_index=with_index))
     values: dict[str, Value] = {measurement.name: measurement.value for measurement in measurements}
+    values |= {code: code in remarks for code in _TOLD}
     limits = list(remarks.values())
     if not with_index:
         limits.append("The emphysema index is not given: it would not be comparable with its reference.")

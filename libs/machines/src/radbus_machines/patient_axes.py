@@ -43,6 +43,13 @@ class PatientAxes:
         inverse = [self.order.index(axis) for axis in range(3)]
         return array[steps].transpose(inverse)
 
+    def stored_place(self, place: tuple[float, float, float], shape: tuple[int, ...]) -> tuple[float, float, float]:
+        """Return frame, row and column, in an array of this shape, of a place [superior, posterior, left]."""
+        stored = [0.0, 0.0, 0.0]
+        for axis, backwards, index in zip(self.order, self.backwards, place, strict=True):
+            stored[axis] = shape[axis] - 1 - index if backwards else index
+        return stored[0], stored[1], stored[2]
+
     def spacing(self, spacing_mm: tuple[float, float, float]) -> tuple[float, float, float]:
         """Put spacings of the array axes in the order of the patient axes."""
         return spacing_mm[self.order[0]], spacing_mm[self.order[1]], spacing_mm[self.order[2]]

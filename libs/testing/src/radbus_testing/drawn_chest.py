@@ -31,6 +31,16 @@ def drawn_chest(*, opaque: bool = False) -> NDArray[np.float32]:
     return np.asarray(np.clip(image + noise, 0, 4095), np.float32)
 
 
+def filled_chest(side: str, share: float) -> NDArray[np.float32]:
+    """Draw the chest with this share of one lung's height opaque from below, as fluid makes it."""
+    image = drawn_chest()
+    row, _, height, _ = lung = RIGHT if side == "right" else LEFT
+    filled = ellipse(*lung) & ~ellipse(*HEART)
+    filled[: round(row + height - 2 * height * share)] = False
+    image[filled] += 1400
+    return image
+
+
 def drawn_hand() -> NDArray[np.float32]:
     """Draw what is no chest: five bright bars on black."""
     image = np.zeros((ROWS, COLUMNS), np.float32)

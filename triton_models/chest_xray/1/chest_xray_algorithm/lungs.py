@@ -16,6 +16,11 @@ _BESIDE = 0.5  # of the shorter lung's height: the lungs stand beside each other
 _LEAP = 0.05  # of the field, from one threshold to the next: it has run into something else
 _WIDEST_MIDDLE = 1.0  # of the lungs beside it
 _DARKER = 0.12  # than what is between them
+_LONGER, _LONGEST = 1.1, 3.5  # times as long as wide; the gut may be longer
+_ALONE_AREA, _ALONE_HEIGHT = 0.05, 0.4  # of the field, a lung beside an opaque one
+_OWN_HALF = 0.8  # of it lies on its side of the field's middle
+_BRIGHT = 0.5  # of the field's other half, where a second lung would be
+_RING_PX = (4, 12)  # around a lung: chest wall, diaphragm, mediastinum
 _HEART_FROM, _HEART_TO = 0.5, 0.9  # of the way from the lungs' tops to the lower end of the shorter one
 _UNSURE, _SURE = 0.03, 0.94
 
@@ -68,9 +73,14 @@ def _lungs(grey: Grey, field: Mask) -> tuple[Mask, Mask] | None:
             else:
                 grown[side] = mask
     right, left = grown
-    if right is None or left is None or not _are_lungs(right, left, grey):
-        return None
-    return _whole(right) & ~_whole(left), _whole(left) & ~_whole(right)
+    if right is not None and left is not None and _are_lungs(right, left, grey):
+        return _whole(right) & ~_whole(left), _whole(left) & ~_whole(right)
+    nothing = np.zeros(field.shape, np.bool_)
+    if right is not None and _is_beside_an_opaque_one(right, grey, field):
+        return _whole(right), nothing
+    if left is not None and _is_beside_an_opaque_one(left, grey, field):
+        return nothing, _whole(left)
+    return None
 
 
 def _sides(dark: Mask, field: Mask) -> tuple[Mask | None, Mask | None]:
@@ -97,14 +107,36 @@ def _are_lungs(right: Mask, left: Mask, grey: Grey) -> bool:
     lengths = [h[1] - h[0] for h in heights]
     if overlap < _BESIDE * min(lengths) or min(lengths) < 0.45 * max(lengths):
         return False
-    if max(lengths) < 1.1 * max(_span(mask.any(axis=0))[1] - _span(mask.any(axis=0))[0] for mask in (right, left)):
-        return False  # lungs are longer than wide
+    if max(lengths) < _LONGER * max(_span(mask.any(axis=0))[1] - _span(mask.any(axis=0))[0] for mask in (right, left)):
+        return False
     start, end = max(h[0] for h in heights), min(h[1] for h in heights)
     between = _between(right, left, start, end)
     if between.sum() < 20 or between.sum() > _WIDEST_MIDDLE * float(right[start:end].sum() + left[start:end].sum()):
         return False
     darkness = float(np.median(grey[between])) - float(np.median(grey[right | left]))
     return darkness > _DARKER
+
+
+def _is_beside_an_opaque_one(lung: Mask, grey: Grey, field: Mask) -> bool:
+    """Tell whether a dark part is a lung and the field's other half as bright as what surrounds it.
+
+    On a negative of that the dark half is no darker than its surroundings, and the other one is much brighter.
+    """
+    rows, columns = _span(lung.any(axis=1)), _span(lung.any(axis=0))
+    height, width = rows[1] - rows[0], columns[1] - columns[0]
+    if not _LONGER * width <= height <= _LONGEST * width or height < _ALONE_HEIGHT * field.any(axis=1).sum():
+        return False
+    west, east = _span(field.any(axis=0))
+    opposite = np.zeros_like(lung)
+    opposite[:, west:east] = lung[:, west:east][:, ::-1]
+    if lung.sum() < _ALONE_AREA * field.sum() or (lung & ~opposite).sum() < _OWN_HALF * lung.sum():
+        return False
+    distance = ndimage.distance_transform_edt(~lung)
+    ring = (distance > _RING_PX[0]) & (distance <= _RING_PX[1]) & field
+    dark = float(np.median(grey[lung]))
+    darker_by = float(np.median(grey[ring])) - dark
+    beside = grey[opposite & ~lung] - dark
+    return darker_by > max(_DARKER, float(np.median(beside)) / 2) and float(np.mean(beside > _DARKER)) > _BRIGHT
 
 
 def _span(line: NDArray[Any] | np.bool_) -> tuple[int, int]:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from head_ct_algorithm.brain import find_brain
 from head_ct_algorithm.grid import Grid, Spacing
 from head_ct_algorithm.lesions import Lesion, find_lesions, smoothed
-from head_ct_algorithm.midline import find_mid_plane, find_shift
+from head_ct_algorithm.midline import Place, find_mid_plane, find_shift, shift_points
 from head_ct_algorithm.remarks import FEWEST_FRAMES, Remark, not_a_head, remarks_on, too_few_slices
 
 BRAIN, LESION = 1, 2
-_NO_DENSITY = frozenset({"contrast", "metal", "noise_or_sharp_kernel"})
+_NO_DENSITY = frozenset({"contrast", "metal", "noise_or_sharp_kernel", "thick_slices"})
 _BONE_HU = 150
 
 
@@ -23,7 +23,8 @@ class Judgement:
     """Labels as the volume lies (1 brain and fluid, 2 hyperdense lesion), lesions, shift, and what limits them.
 
     `lesions` is None where density cannot be judged, `shift_left_mm` where the ventricles are not seen. Planes are of
-    the volume.
+    the volume, and so are `shift_points`: row and column of the middle at the brain's front, of the middle beside the
+    ventricles, and of where theirs was found.
     """
 
     labels: NDArray[np.uint8]
@@ -31,6 +32,7 @@ class Judgement:
     shift_left_mm: float | None
     shift_plane: int | None
     remarks: tuple[Remark, ...]
+    shift_points: tuple[Place, Place, Place] | None = None
 
 
 def judge(volume: NDArray[np.int16], spacing_mm: Spacing) -> Judgement:
@@ -63,6 +65,7 @@ def judge(volume: NDArray[np.int16], spacing_mm: Spacing) -> Judgement:
         shift_left_mm=None if shift is None else shift.left_mm,
         shift_plane=None if shift is None else to_fine[shift.plane],
         remarks=tuple(remarks),
+        shift_points=None if shift is None else shift_points(grid, brain, plane, shift),
     )
 
 

@@ -23,6 +23,8 @@ _ALONG_MM = 9.0
 _ROUNDS = 6
 _OUTLIER_MM = 2.5
 
+Place = tuple[float, float]
+
 
 @dataclass(frozen=True, slots=True)
 class MidPlane:
@@ -41,10 +43,11 @@ class MidPlane:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """How far the middle between the ventricles lies off the plane, growing to the left, and on which coarse plane."""
+    """How far the middle between the ventricles lies off the plane, growing to the left; in which coarse plane, row."""
 
     left_mm: float
     plane: int
+    row: int
 
 
 def find_mid_plane(grid: Grid, brain: Brain) -> MidPlane | None:
@@ -73,17 +76,31 @@ def find_shift(grid: Grid, brain: Brain, plane: MidPlane, smooth: NDArray[np.flo
     """Measure the largest shift of the ventricles' middle, or nothing where they are not seen on both sides."""
     fluid = _ventricles(grid, brain, plane, smooth)
     offsets: dict[int, float] = {}
+    rows: dict[int, int] = {}
     for z in np.flatnonzero(fluid.any(axis=(1, 2))):
-        found = [_middle(grid, plane, fluid, int(z), int(y)) for y in np.flatnonzero(fluid[z].any(axis=1))]
-        middles = [middle for middle in found if middle is not None]
+        found = {int(y): _middle(grid, plane, fluid, int(z), int(y)) for y in np.flatnonzero(fluid[z].any(axis=1))}
+        middles = {y: middle for y, middle in found.items() if middle is not None}
         if len(middles) * grid.spacing_mm[1] >= _LEAST_ROWS_MM:
             # Not of one row: over some millimetres from front to back.
-            steady = ndimage.median_filter(middles, size=max(3, round(_ALONG_MM / grid.spacing_mm[1])), mode="nearest")
-            offsets[int(z)] = float(steady[np.abs(steady).argmax()])
+            size = max(3, round(_ALONG_MM / grid.spacing_mm[1]))
+            steady = ndimage.median_filter([*middles.values()], size=size, mode="nearest")
+            most = int(np.abs(steady).argmax())
+            offsets[int(z)], rows[int(z)] = float(steady[most]), [*middles][most]
     if not offsets:
         return None
     largest = max(offsets, key=lambda z: abs(_steady(offsets, z)))
-    return Shift(_steady(offsets, largest), largest)
+    return Shift(_steady(offsets, largest), largest, rows[largest])
+
+
+def shift_points(grid: Grid, brain: Brain, plane: MidPlane, shift: Shift) -> tuple[Place, Place, Place]:
+    """Return, in pixels of the volume: the middle at the brain's front, the middle beside the ventricles, theirs."""
+    sz, sy, sx = grid.spacing_mm
+    _, fy, fx = grid.factors
+    front = int(brain.inside[shift.plane].any(axis=1).argmax())
+    at_front, expected = (float(plane.of(row * sy, shift.plane * sz)) for row in (front, shift.row))
+    points = ((front, at_front), (shift.row, expected), (shift.row, expected + shift.left_mm))
+    first, second, third = (((row + 0.5) * fy - 0.5, (x_mm / sx + 0.5) * fx - 0.5) for row, x_mm in points)
+    return first, second, third
 
 
 def _steady(offsets: dict[int, float], z: int) -> float:

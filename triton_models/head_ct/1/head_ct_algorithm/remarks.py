@@ -22,6 +22,7 @@ _BRIGHT_HU = (100.0, 400.0)
 _BRIGHT_ML = 4.0
 _BRIGHT_DEPTH_MM = 6.0
 _CUT_TOP_MM2 = 1500.0
+_CUT_BELOW_MM2 = 2500.0  # the foramen magnum has about 1000
 _CUT_SIDE_MM2 = 300.0
 
 
@@ -59,7 +60,10 @@ def _thick(grid: Grid) -> Remark | None:
     slice_mm = grid.spacing_mm[0] / grid.factors[0]
     if slice_mm <= THICK_MM:
         return None
-    return Remark("thick_slices", f"Slices lie {slice_mm:.1f} mm apart; small lesions are averaged away.")
+    return Remark(
+        "thick_slices",
+        f"Slices lie {slice_mm:.1f} mm apart: what lies next to bone looks like blood, so density was not judged.",
+    )
 
 
 def _cut(grid: Grid, brain: Brain) -> Remark | None:
@@ -67,6 +71,8 @@ def _cut(grid: Grid, brain: Brain) -> Remark | None:
     ends = []
     if brain.inside[-1].sum() * sy * sx > _CUT_TOP_MM2:
         ends.append("above")
+    if brain.inside[0].sum() * sy * sx > _CUT_BELOW_MM2:
+        ends.append("below")
     sides = brain.inside[:, :, (0, -1)].sum() * sz * sy + brain.inside[:, (0, -1)].sum() * sz * sx
     if sides > _CUT_SIDE_MM2:
         ends.append("at the sides")

@@ -34,6 +34,11 @@ def _of_the_view(judged: Judged) -> Iterator[str]:
     said = judged.view.said
     if said == "AP":
         yield "The view is AP, which shows the heart too wide: a ratio above 0.5 need not mean that it is."
+    elif said == "DECUBITUS":
+        yield (
+            "The patient lies on a side (lateral decubitus): heart and mediastinum sink, fluid and air move, and the "
+            "lower lung is denser than the other."
+        )
     elif said == "LATERAL":
         yield "The header calls the view lateral; the image looks frontal and was measured as such."
     elif said == "":

@@ -25,11 +25,14 @@ _CODED = {
 _WRITTEN = {
     "LL": "LATERAL",
     "RL": "LATERAL",
-    "LLD": "LATERAL",
-    "RLD": "LATERAL",
+    "LLD": "DECUBITUS",
+    "RLD": "DECUBITUS",
     "LAT": "LATERAL",
     "LATERAL": "LATERAL",
+    "PA": "PA",
+    "AP": "AP",
 }
+"""ViewPosition (PS3.3 C.8.1.1); a patient who lies on a side (LLD, RLD) is still seen from front or back."""
 
 
 class Seen(StrEnum):
@@ -42,7 +45,7 @@ class Seen(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A view: `said` is PA, AP, LATERAL or empty by the header, `seen` what the network takes it for, how surely."""
+    """A view: `said` is PA, AP, DECUBITUS, LATERAL or empty by the header, `seen` what the network sees, how surely."""
 
     said: str
     seen: Seen
@@ -61,14 +64,20 @@ class View:
 
     @property
     def name(self) -> str:
-        """Name a frontal view: PA or AP where the header says it, else frontal."""
-        return self.said if self.said in ("PA", "AP") else "frontal"
+        """Name a frontal view: PA, AP or decubitus where the header says it, else frontal."""
+        match self.said:
+            case "PA" | "AP":
+                return self.said
+            case "DECUBITUS":
+                return "decubitus"
+            case _:
+                return "frontal"
 
 
 def _said(attributes: Mapping[str, object]) -> str:
     written = str(attributes.get("ViewPosition") or "").strip().upper()
     if written:
-        return _WRITTEN.get(written, written if written in ("PA", "AP") else "")
+        return _WRITTEN.get(written, "")
     codes = attributes.get("ViewCodeSequence")
     for item in codes if isinstance(codes, list) else ():
         if isinstance(item, Mapping) and (view := _CODED.get(str(item.get("CodeValue")))):

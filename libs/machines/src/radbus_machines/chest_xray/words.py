@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from radbus_machines.chest_xray.heart_and_lungs import Opacities
+from radbus_machines.chest_xray.heart_and_lungs import Opacities, shorter_lung
 from radbus_machines.chest_xray.judged import Judged
 from radbus_machines.chest_xray.limits import limits_of
 from radbus_machines.chest_xray.views import View
@@ -81,7 +82,7 @@ def frontal_output(judged: Judged) -> MachineOutput:
         summary=" ".join([f"{_view_words(judged.view)}.", impression]),
         impression=impression,
         values=_values(judged, measurements),
-        label_maps=(LabelMap("chest", _labels(judged), _SEGMENTS),),
+        label_maps=(LabelMap("chest", _labels(judged), _segments(judged)),),
         measurements=measurements,
         findings=findings,
         key_frames=(KeyFrame(0, _title(judged)),),
@@ -94,6 +95,8 @@ def _values(judged: Judged, measurements: tuple[Measurement, ...]) -> dict[str, 
     values: dict[str, Value] = {each.name: each.value for each in measurements}
     values["view"] = judged.view.name
     values["lungs_found"] = judged.masks.lungs_found
+    if (side := shorter_lung(judged.masks)) is not None:
+        values["shorter_lung"] = side
     if judged.comparable is not None:
         values["denser_lung"] = _denser(judged.comparable)
     return values
@@ -130,8 +133,8 @@ def _findings(judged: Judged) -> Iterator[Finding]:
     yield _enlarged(judged)
     if judged.masks.lungs_found == 1:
         text = (
-            f"The {_missing(judged)} lung field was not found: it may be opaque throughout, absent, or not recognised. "
-            "Compare with the image."
+            f"The {_missing(judged)} lung field was not found: it may be opaque for the most part, absent, or not "
+            "recognised. Compare with the image."
         )
         yield Finding("lung_field_not_seen", present=True, text=text, code=_ONE_LUNG)
     yield _unlike(judged)
@@ -142,6 +145,9 @@ def _enlarged(judged: Judged) -> Finding:
     if ratio is None:
         return Finding(name, None, "The heart's size was not judged: heart or chest are not seen whole.", _ENLARGED)
     said = f"The cardiothoracic ratio is {ratio:.2f}"
+    if judged.view.name == "decubitus":
+        why = "of a patient who lies on a side: whether the heart is enlarged was not judged"
+        return Finding(name, None, f"{said}, {why}.", _ENLARGED)
     if _is_too_close(ratio):
         why = f"closer to {ENLARGED_RATIO} than it is exact ({RATIO_MAY_BE_OFF})"
         return Finding(name, None, f"{said}, {why}: whether the heart is enlarged was not judged.", _ENLARGED)
@@ -191,6 +197,8 @@ def _impression(judged: Judged) -> str:
 
 def _ratio_words(judged: Judged) -> str:
     ratio = judged.ratio or 0.0
+    if judged.view.name == "decubitus":
+        return f"Cardiothoracic ratio {ratio:.2f}, which means little in a patient who lies on a side."
     if _is_too_close(ratio):
         return f"Cardiothoracic ratio {ratio:.2f}, too close to {ENLARGED_RATIO} to tell."
     if ratio < ENLARGED_RATIO:
@@ -203,6 +211,8 @@ def _ratio_words(judged: Judged) -> str:
 
 
 def _view_words(view: View) -> str:
+    if view.name == "decubitus":
+        return "Lateral decubitus view"
     return f"{view.name} view" if view.name != "frontal" else "Frontal view (PA or AP is not said)"
 
 
@@ -219,10 +229,19 @@ def _missing(judged: Judged) -> str:
     return "left" if judged.masks.picture[0].any() else "right"
 
 
+def _segments(judged: Judged) -> tuple[Segment, ...]:
+    """Return the segments, without codes of sides that the header does not give."""
+    if judged.projection.towards is None:
+        return tuple(replace(segment, laterality=None) for segment in _SEGMENTS)
+    return _SEGMENTS
+
+
 def _labels(judged: Judged) -> NDArray[np.uint8]:
+    """Label the lungs, and the heart where its width is one: else its mask is what lies between two unlike lungs."""
     labels = np.zeros(judged.masks.full[0].shape, np.uint8)
     for number, mask in zip((RIGHT_LUNG, LEFT_LUNG, HEART), judged.masks.full, strict=True):
-        labels[mask] = number
+        if number != HEART or judged.ratio is not None:
+            labels[mask] = number
     return np.ascontiguousarray(judged.hanging.stored(labels))[None]
 
 
