@@ -65,7 +65,7 @@ def completeness() -> Coroutine[Any, Any, None]:
 
 def dispatcher() -> Coroutine[Any, Any, None]:
     asked: Any = Asked()
-    return Dispatcher(*[asked] * 5, rules=DispatchRules(asked, 1, EVERY_S), nudge=asked).run()
+    return Dispatcher(*[asked] * 5, rules=DispatchRules(asked, 1, EVERY_S, EVERY_S), nudge=asked).run()
 
 
 def heartbeat() -> Coroutine[Any, Any, None]:
