@@ -113,6 +113,15 @@ def test_other_versions_and_other_acquisitions_are_said():
     assert "contrast agent differs (then Iodine, now none)" in said[2]
 
 
+def test_a_ratio_of_another_view_is_said_to_be_of_one():
+    pa, ap = {**HEADER, "ViewPosition": "PA"}, {**HEADER, "ViewPosition": "AP"}
+
+    (said,) = remarks_on(candidate(elements=ap), replace(CURRENT, elements=pa))
+
+    assert "view differs (then AP, now PA)" in said
+    assert not [*remarks_on(candidate(elements=pa), replace(CURRENT, elements=pa))]
+
+
 def test_what_limits_one_of_both_results_is_said_and_what_limits_both_or_neither_is_not():
     cut, noisy, both = "The lungs are cut off below.", "The images are noisy.", "The slices are thick."
     left_out, never = f"The key slices {LEFT_OUT}", "Not looked for: nodules."

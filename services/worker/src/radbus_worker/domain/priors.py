@@ -19,6 +19,7 @@ _ACQUIRED = {
     "ConvolutionKernel": "reconstruction kernel",
     "SliceThickness": "slice thickness",
     "ContrastBolusAgent": "contrast agent",
+    "ViewPosition": "view",
 }
 """What changes a measurement without the patient having changed, and how readers call it."""
 _ALIKE = (*_ACQUIRED, "SeriesDescription")
