@@ -113,7 +113,9 @@ def test_pixels_that_were_compressed_with_loss_stay_so(objects, provenance):
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in UNKNOWN_TO_DCIODVFY])
 def test_all_are_valid_with_what_they_copy(objects, provenance, dciodvfy, tmp_path, kind):
-    made = objects(provenance, **TOLD, TimezoneOffsetFromUTC="+0100", IssuerOfAccessionNumberSequence=issuer("RÖNTGEN"))
+    issuers = {"IssuerOfAccessionNumberSequence": issuer("RÖNTGEN")}
+    half_a_trial = {"ClinicalTrialSponsorName": "Sponsor", "ClinicalTrialTimePointID": "1"}
+    made = objects(provenance, **TOLD, **issuers, **half_a_trial, TimezoneOffsetFromUTC="+0100")
     path = tmp_path / "made.dcm"
     made[kind].save_as(path, enforce_file_format=True)
 

@@ -13,6 +13,8 @@ from radbus_machines.types import Frame
 from radbus_dicom.errors import OutputNotValid
 
 _PIXEL_GROUP = 0x7FE0
+# Left out: highdicom copies them, and half of their modules' elements make an object invalid (PS3.3 C.7.1.3, C.7.2.3).
+_TRIAL = "ClinicalTrial"
 _CHECKED_VRS = frozenset({"AS", "CS", "DA", "DT", "LO", "SH", "TM"})
 # Type 2 in the Patient and General Study modules: present, maybe empty (PS3.3 C.7.1.1, C.7.2.1).
 _MAY_BE_EMPTY = (
@@ -109,7 +111,9 @@ def _whole_copy(source: Dataset) -> Dataset:
     # Element by element: that decodes text with the source's own character set.
     copy = Dataset()
     for element in source:
-        if element.tag.group != _PIXEL_GROUP and not element.tag.is_private and _is_valid(element):
+        if element.tag.group == _PIXEL_GROUP or element.tag.is_private or element.keyword.startswith(_TRIAL):
+            continue
+        if _is_valid(element):
             copy.add(element)
     for keyword in _MAY_BE_EMPTY:
         if keyword not in copy:
