@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -16,7 +18,7 @@ from bson import encode
 from radbus_cli.backup.dumping import write_records
 from radbus_cli.backup.listings import Known, merged, write_part
 from radbus_cli.backup.manifest import FORMAT, BackupError, Manifest, ObjectLine, blob_name, digest, read_manifest
-from radbus_cli.backup.pruning import prune
+from radbus_cli.backup.pruning import Pruned, drop_killed, prune
 from radbus_cli.backup.vault import Folder, NotAVaultError, vault_of
 from radbus_cli.backup.verifying import verify
 from radbus_storage.copying import NotBsonError, document_of, read_bson
@@ -139,18 +141,70 @@ async def test_each_file_that_is_not_what_it_was_is_named(vault, scratch, tmp_pa
     assert any(names[1] in fault for fault in quick.faults) is (hurt != "changed")
 
 
-async def test_pruning_removes_what_no_other_backup_has_and_nothing_else(vault, scratch):
+async def test_pruning_removes_what_no_other_backup_has_and_nothing_else(vault, scratch, tmp_path):
     await keep(vault, "1", {"a": b"shared", "b": b"only here"}, scratch)
     await keep(vault, "2", {"a": b"shared"}, scratch)
-    await keep(vault, "3", {"c": b"just being copied"}, scratch, whole=False)
+    await keep(vault, "3", {"c": b"of one that was killed"}, scratch, whole=False)
+    silent(tmp_path / "vault" / "backups" / "3")
 
     removed = await prune(vault, keep=1)
 
-    assert (removed.backups, removed.objects) == (("1",), 1)
+    assert removed == Pruned(("1",), 1)
     assert await vault.names("backups/1/") == []
     assert (await verify(vault, await read_manifest(vault))).faults == ()
     assert await vault.size_bytes(blob_name(sha256(b"only here").hexdigest())) is None
-    assert await vault.size_bytes(blob_name(sha256(b"just being copied").hexdigest())) is not None
+    assert await vault.size_bytes(blob_name(sha256(b"of one that was killed").hexdigest())) is not None
+
+
+def silent(backup: Path) -> None:
+    """Let nothing have been written to a backup for more than an hour."""
+    for path in backup.rglob("*"):
+        os.utime(path, (time.time() - 3601, time.time() - 3601))
+
+
+async def test_no_object_goes_while_a_backup_is_being_made(vault, scratch):
+    await keep(vault, "1", {"a": b"only here"}, scratch)
+    await keep(vault, "2", {"b": b"b"}, scratch)
+    await keep(vault, "3", {"c": b"listed"}, scratch, whole=False)
+    (scratch / "file").write_bytes(b"copied, and not listed yet")
+    await vault.put(blob_name(sha256(b"copied, and not listed yet").hexdigest()), scratch / "file")
+
+    removed = await prune(vault, keep=1)
+
+    assert removed == Pruned(("1",), 0, ("3",))
+    assert len(await vault.names("objects/")) == 4
+
+
+async def test_no_object_goes_any_more_once_a_backup_is_begun(tmp_path, scratch):
+    class BegunMeanwhile(Folder):
+        async def delete(self, name: str) -> None:
+            await super().delete(name)
+            await keep(self, "3", {"c": b"c"}, scratch, whole=False)
+
+    vault = BegunMeanwhile(tmp_path / "vault")
+    await keep(vault, "2", {"a": b"a"}, scratch)
+    for n in range(40):
+        (scratch / "file").write_bytes(str(n).encode())
+        await vault.put(blob_name(sha256(str(n).encode()).hexdigest()), scratch / "file")
+    first = min(sha256(str(n).encode()).hexdigest()[:2] for n in range(40))
+
+    removed = await prune(vault, keep=1)
+
+    gone = [n for n in range(40) if await vault.size_bytes(blob_name(sha256(str(n).encode()).hexdigest())) is None]
+    assert {sha256(str(n).encode()).hexdigest()[:2] for n in gone} == {first}
+    assert removed == Pruned((), len(gone), ("3",))
+
+
+async def test_what_killed_backups_have_left_goes_and_not_one_that_is_being_made(vault, scratch, tmp_path):
+    for backup_id in ("1", "2", "3", "5"):
+        await keep(vault, backup_id, {"a": b"a"}, scratch, whole=backup_id == "1")
+    silent(tmp_path / "vault" / "backups" / "2")
+    silent(tmp_path / "vault" / "backups" / "5")
+
+    await drop_killed(vault, before="4")
+
+    left = [each for each in await vault.folders("backups/") if await vault.names(f"backups/{each}/")]
+    assert left == ["1", "3", "5"]
 
 
 async def test_each_object_of_a_backup_that_stays_stays_and_each_list_is_read_once(tmp_path, scratch):

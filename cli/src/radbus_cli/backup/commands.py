@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from radbus_cli.console import Json, console, print_json
+from radbus_cli.console import Json, console, errors, print_json
 from radbus_cli.target import Target
 
 if TYPE_CHECKING:
@@ -120,11 +120,19 @@ def prune(
         return await remove(vault, keep=keep)
 
     found = asyncio.run(_with_vault(where, work))
-    told = {"removed_backups": list(found.backups), "removed_objects": found.objects}
+    told = {
+        "removed_backups": list(found.backups),
+        "removed_objects": found.objects,
+        "being_made": list(found.being_made),
+    }
     if as_json:
         print_json(told)
     else:
         console.print(f"removed {len(found.backups)} backups and {found.objects} objects", soft_wrap=True)
+    for each in found.being_made:
+        errors.print(
+            f"backup {each} is being made: objects that no other has are left for the next time", soft_wrap=True
+        )
 
 
 def restore(where: Where, *, backup: Which = None, as_json: Json = False) -> None:

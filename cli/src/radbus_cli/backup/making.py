@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -19,15 +20,16 @@ from radbus_cli.backup.dumping import write_records
 from radbus_cli.backup.listings import Known, write_part
 from radbus_cli.backup.manifest import (
     COLLECTIONS,
+    BackupError,
     Kept,
     Manifest,
     ObjectLine,
-    backup_ids,
     blob_name,
     digest,
     manifest_name,
     new_id,
 )
+from radbus_cli.backup.pruning import drop_killed
 from radbus_cli.backup.vault import AT_A_TIME, Vault
 
 log = structlog.get_logger(__name__)
@@ -54,7 +56,11 @@ class BackupMaker:
         self._count = _Count()
 
     async def make(self) -> Manifest:
-        """Make one backup; what an earlier one that was killed has copied is used."""
+        """Make one backup; what an earlier one that was killed has copied is used.
+
+        Raises:
+            BackupError: It stood still, and another one took it for one that was killed.
+        """
         started_at = datetime.now(UTC)
         with tempfile.TemporaryDirectory(prefix="radbus-backup-") as folder:
             scratch = Path(folder)
@@ -72,10 +78,11 @@ class BackupMaker:
                 copied_objects=self._count.copied,
                 copied_bytes=self._count.copied_bytes,
             )
+            await self._check_parts(manifest)
             file = scratch / "manifest.json"
             file.write_text(manifest.model_dump_json(indent=2))
             await self._vault.put(manifest_name(self._id), file)
-        await self._drop_unfinished()
+        await drop_killed(self._vault, before=self._id)  # what they had copied is in this one
         return manifest
 
     async def _copy_documents(self, name: str, scratch: Path) -> tuple[Kept, ...]:
@@ -125,13 +132,13 @@ class BackupMaker:
         self._count.size_bytes += line.size_bytes
         return line
 
-    async def _drop_unfinished(self) -> None:
-        """Remove what killed ones have left, now that it is in this one."""
-        whole = set(await backup_ids(self._vault))
-        for backup_id in await backup_ids(self._vault, whole=False):
-            if backup_id not in whole and backup_id < self._id:
-                for name in await self._vault.names(f"backups/{backup_id}/"):
-                    await self._vault.delete(name)
+    async def _check_parts(self, manifest: Manifest) -> None:
+        """Look for the first file: somebody who took this backup for one that was killed has removed all of them."""
+        parts = [*manifest.listings, *chain.from_iterable(manifest.documents.values())]
+        if parts and await self._vault.size_bytes(parts[0].file) is None:
+            raise BackupError(
+                f"backup {self._id} stood still for so long that another one has removed it; make it anew"
+            )
 
 
 def _measured(file: Path) -> tuple[str, int]:

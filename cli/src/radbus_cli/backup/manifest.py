@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from radbus_storage import records
 from radbus_cli.backup.vault import Vault
 
 FORMAT: Final = 2
+_SILENT: Final = timedelta(hours=1)  # the largest object takes less, and each page of a list is a file
 _READ: Final = frozenset({1, FORMAT})  # 1 had the records of a collection in one file
 # What a record of one stands on comes before it: a fact's effect is never in a backup without the fact's cause.
 COLLECTIONS: Final = (
@@ -121,6 +122,15 @@ async def backup_ids(vault: Vault, *, whole: bool = True) -> list[str]:
     if not whole:
         return found
     return [each for each in found if await vault.size_bytes(manifest_name(each)) is not None]
+
+
+async def being_made(vault: Vault) -> list[str]:
+    """List the backups that somebody is making, oldest first: not whole, and written to within the last hour."""
+    whole = set(await backup_ids(vault))
+    unfinished = [each for each in await backup_ids(vault, whole=False) if each not in whole]
+    since = datetime.now(UTC) - _SILENT
+    written = {each: await vault.written_at(f"backups/{each}/") for each in unfinished}
+    return [each for each, at in written.items() if at is not None and at > since]
 
 
 async def read_manifest(vault: Vault, backup_id: str | None = None) -> Manifest:

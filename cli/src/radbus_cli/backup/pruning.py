@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from radbus_cli.backup.listings import lines_of, listing_folder, merged
-from radbus_cli.backup.manifest import backup_ids, blob_name, manifest_name, read_manifest
+from radbus_cli.backup.manifest import backup_ids, being_made, blob_name, manifest_name, read_manifest
 from radbus_cli.backup.vault import Vault
 
 _FOLDERS: Final = tuple(f"{number:02x}" for number in range(256))
@@ -18,14 +18,15 @@ _DIGEST_BYTES: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What was removed."""
+    """What was removed; objects were left where a backup is being made: it may have copied some of them."""
 
     backups: tuple[str, ...]
     objects: int
+    being_made: tuple[str, ...] = ()
 
 
 async def prune(vault: Vault, *, keep: int) -> Pruned:
-    """Keep the newest backups, and the objects of those and of one that is just being made.
+    """Keep the newest backups and the objects of those; while another backup is made, or once it is begun, all objects.
 
     Which objects those are is written to the disk, 32 bytes each, before the first object goes: a list that is missing
     or cannot be read ends it. A 256th of them, by the first two digits of their digests, is in memory at a time.
@@ -38,17 +39,30 @@ async def prune(vault: Vault, *, keep: int) -> Pruned:
         await vault.delete(manifest_name(backup_id))
         for name in await vault.names(f"backups/{backup_id}/"):
             await vault.delete(name)
-    removed = 0
+    if being := await being_made(vault):
+        return Pruned(tuple(whole[:-keep]), 0, tuple(being))
+    there, removed = await backup_ids(vault, whole=False), 0
     with tempfile.TemporaryDirectory(prefix="radbus-backup-") as folder:
         scratch = Path(folder)
         await _write_wanted(vault, whole[-keep:], scratch)
         for each in _FOLDERS:
+            if begun := set(await backup_ids(vault, whole=False)) - set(there):
+                return Pruned(tuple(whole[:-keep]), removed, tuple(sorted(begun)))
             wanted = _read_wanted(scratch / each)
             for name in await vault.names(f"objects/{each}/"):
                 if name not in wanted:
                     await vault.delete(name)
                     removed += 1
     return Pruned(tuple(whole[:-keep]), removed)
+
+
+async def drop_killed(vault: Vault, *, before: str) -> None:
+    """Remove the backups that were begun before this one, are not whole, and that nobody is making."""
+    staying = {*await backup_ids(vault), *await being_made(vault)}
+    for backup_id in await backup_ids(vault, whole=False):
+        if backup_id not in staying and backup_id < before:
+            for name in await vault.names(f"backups/{backup_id}/"):
+                await vault.delete(name)
 
 
 async def _write_wanted(vault: Vault, whole: list[str], scratch: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
 from uuid import uuid4
@@ -48,6 +49,9 @@ class Vault(Protocol):
     async def folders(self, prefix: str) -> list[str]:
         """List the names of the folders in a folder, without a look at the files in them."""
 
+    async def written_at(self, prefix: str) -> datetime | None:
+        """Say when the last of the files whose names begin so was written, by the clock of the place."""
+
     async def delete(self, name: str) -> None:
         """Remove a file; none there is success."""
 
@@ -85,6 +89,10 @@ class Folder:
         """List the folders in a folder."""
         return await asyncio.to_thread(self._folders, prefix)
 
+    async def written_at(self, prefix: str) -> datetime | None:
+        """Say when the last file below a folder was written."""
+        return await asyncio.to_thread(self._written_at, prefix)
+
     async def delete(self, name: str) -> None:
         """Remove a file."""
         (self._root / name).unlink(missing_ok=True)
@@ -109,6 +117,10 @@ class Folder:
         folder = self._root / prefix.rpartition("/")[0]
         found = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".part"))
         return sorted(name for path in found if (name := path.relative_to(self._root).as_posix()).startswith(prefix))
+
+    def _written_at(self, prefix: str) -> datetime | None:
+        times = [(self._root / name).stat().st_mtime for name in self._names(prefix)]
+        return datetime.fromtimestamp(max(times), UTC) if times else None
 
     def _folders(self, prefix: str) -> list[str]:
         folder = self._root / prefix
@@ -149,6 +161,12 @@ class Bucket:
         await self._store.ensure_bucket()
         found = await self._store.folders(f"{self._prefix}{prefix}")
         return sorted(each.rstrip("/").rpartition("/")[2] for each in found)
+
+    async def written_at(self, prefix: str) -> datetime | None:
+        """Say when the last file below a folder was written."""
+        pages = self._store.walk(f"{self._prefix}{prefix}", page=_PAGE)
+        newest = [max(entry.modified_at for entry in page) async for page in pages if page]
+        return max(newest, default=None)
 
     async def delete(self, name: str) -> None:
         """Remove a file."""
