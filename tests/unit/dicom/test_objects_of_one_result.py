@@ -156,3 +156,34 @@ def test_times_are_those_of_the_offset_of_the_source_else_of_the_site_and_no_off
     for kind in KINDS:
         assert times(made[kind]) == {written}, kind
         assert (made[kind].get("TimezoneOffsetFromUTC"), made[kind].StudyTime) == (claimed, "101112"), kind
+
+
+def item_of(**elements: str) -> Dataset:
+    item = Dataset()
+    for keyword, value in elements.items():
+        setattr(item, keyword, value)
+    return item
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"PatientIdentityRemoved": "YES"},
+        {"PatientIdentityRemoved": "YES", "DeidentificationMethod": "x" * 65},
+        {"OtherPatientIDsSequence": [item_of(PatientID="1")]},
+        {"OtherPatientIDsSequence": []},
+        {"IssuerOfAccessionNumberSequence": [item_of()]},
+        {"PatientIdentityRemoved": "YES", "DeidentificationMethodCodeSequence": [item_of(CodeMeaning="Basic")]},
+    ],
+    ids=["no method", "a long method", "half an id", "no id", "no issuer", "half a code"],
+)
+def test_what_a_source_has_by_halves_makes_no_object_invalid(objects, provenance, dciodvfy, tmp_path, elements):
+    made, path, errors = objects(provenance, **elements), tmp_path / "made.dcm", {}
+
+    for kind in sorted(set(KINDS) - UNKNOWN_TO_DCIODVFY):
+        made[kind].save_as(path, enforce_file_format=True)
+        said = subprocess.run([dciodvfy, str(path)], capture_output=True, text=True, check=False).stderr
+        errors[kind] = [line for line in said.splitlines() if line.startswith("Error")]
+
+    assert not any(errors.values()), errors
+    assert len({str(read(made[kind]).get("DeidentificationMethod")) for kind in KINDS}) == 1

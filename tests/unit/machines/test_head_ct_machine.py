@@ -151,6 +151,7 @@ async def test_where_the_brain_is_cut_nothing_found_is_not_nothing_there():
 
     assert present(seen)["hyperdense_lesion"] is True
     assert present(unseen)["hyperdense_lesion"] is None
+    assert not {"lesion_volume_ml", "lesion_count"} & set(unseen.values)  # so that triage does not judge it either
     assert "in the imaged part of the brain" in unseen.summary
     assert any("cut below" in limit for limit in unseen.limits)
 

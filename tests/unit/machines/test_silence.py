@@ -73,9 +73,22 @@ def test_a_model_that_fails_at_requests_too_is_told_until_it_answers_one(clock, 
         silences.note("m", answered=False)
     silences.judge("m", Canary.FAILED, answers=7)
     clock.now_s = 100
+    silences.note("m", answered=False)
 
     failing = silences.judge("m", Canary.FAILED, answers=7)
     silences.note("m", answered=True)
 
     assert failing == "model m fails at all that it is asked, for more than 100 s"
     assert silences.judge("m", Canary.FAILED, answers=8) is None
+
+
+def test_a_model_that_failed_at_requests_and_then_was_asked_nothing_is_well(clock, silences):
+    for _ in range(3):
+        silences.note("m", answered=False)
+    silences.judge("m", Canary.FAILED, answers=7)
+
+    clock.now_s = 100
+
+    assert silences.judge("m", Canary.FAILED, answers=7) is None
+    clock.now_s = 1000
+    assert silences.judge("m", Canary.FAILED, answers=7) is None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +14,7 @@ from radbus_contracts.errors import ServerAwayError, TransientError
 from radbus_contracts.orders import RunTaskV1
 from radbus_machines.manifest import MachineManifest
 from radbus_machines.types import MachineOutput
+from radbus_storage.errors import DiskFullError
 from radbus_worker.domain.claims import Claim
 from radbus_worker.domain.results import Failure, Produced
 from radbus_worker.handlers.attempts import Attempts, Station
@@ -72,13 +75,25 @@ def claim(*, finish_in_s: float = 100) -> Claim:
     return Claim("north", order, use_case_version=1, requested_at=NOW, claimed_at=NOW)
 
 
-async def outcome_of(runner: Failing, *, finish_in_s: float = 100, again_s: float = 0) -> Produced | Failure:
+async def outcome_of(
+    runner: Failing, *, finish_in_s: float = 100, again_s: float = 0, on_full_disk: Callable[[], None] | None = None
+) -> Produced | Failure:
     manifest = MachineManifest(name="m", version="1", title="M", runner="report")
     written, quiet = Written(), Quiet()
-    attempts = Attempts({"m": Station(manifest, runner)}, quiet, written, quiet, 1000, server_again_s=again_s)
+    stations = {"m": Station(manifest, runner)}
+    attempts = Attempts(stations, quiet, written, quiet, 1000, on_full_disk or (lambda: None), server_again_s=again_s)
     await asyncio.wait_for(attempts.run(claim(finish_in_s=finish_in_s)), 10)
     [result] = written.results
     return result
+
+
+@pytest.mark.parametrize("error", [DiskFullError("no"), OSError(errno.ENOSPC, "no"), OSError(errno.EDQUOT, "no")])
+async def test_a_disk_that_is_full_is_told_to_whoever_takes_orders(error):
+    told: list[bool] = []
+
+    result = await outcome_of(Failing([error]), on_full_disk=lambda: told.append(True))
+
+    assert (result.again, told) == (True, [True])
 
 
 async def test_a_server_that_is_away_for_a_while_costs_no_attempt():

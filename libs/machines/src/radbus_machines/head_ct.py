@@ -117,8 +117,8 @@ def _output(volume: Volume, labels: NDArray[np.uint8], result: Result, axes: Pat
         return _unusable({"not_a_head": "No brain was found."})
     measurements = tuple(_measurements(volume, labels, result))
     values: dict[str, Value] = {each.name: each.value for each in measurements}
-    if result.lesions is not None:
-        values["lesion_count"] = len(result.lesions)
+    if result.counted is not None:
+        values["lesion_count"] = len(result.counted)
     return MachineOutput(
         summary=_summary(result),
         values=values,
@@ -137,11 +137,11 @@ def _measurements(volume: Volume, labels: NDArray[np.uint8], result: Result) -> 
     yield Measurement(
         "brain_volume_ml", "Inside of the skull: volume", brain, "mL", _VOLUME, _BRAIN_WORDS, site=Site(_INTRACRANIAL)
     )
-    if result.lesions is not None:
+    if result.counted is not None:
         total = round(float(np.count_nonzero(labels == LESION)) * voxel_ml, 1)
         title = "Hyperdense lesions: volume"
         yield Measurement("lesion_volume_ml", title, total, "mL", _VOLUME, _LESION_WORDS, LESION)
-        for number, lesion in enumerate(result.lesions[:_LISTED], start=1):
+        for number, lesion in enumerate(result.counted[:_LISTED], start=1):
             title = f"Lesion {number} ({_place(lesion.side)}): volume"
             volume_ml = round(lesion.volume_ml, 1)
             site = Site(_INTRACRANIAL, _SIDES.get(lesion.side))

@@ -50,6 +50,11 @@ class Result:
         """Tell whether a part of the brain is not in the images."""
         return "field_of_view_cut" in self.remarks
 
+    @property
+    def counted(self) -> tuple[Lesion, ...] | None:
+        """Return the lesions that are counted: none found in a part of the brain is none known of the brain."""
+        return None if self.is_cut and not self.lesions else self.lesions
+
 
 def read(content: object, volume: Volume) -> Result:
     """Read the model's result.

@@ -35,21 +35,24 @@ class Silences:
         self._clock = clock
         self._silences: dict[str, _Silence] = {}
         self._failures: Counter[str] = Counter()
+        self._failed_at: dict[str, float] = {}
 
     def note(self, model: str, *, answered: bool) -> None:
         """Take to account what came of a request of this process."""
         self._failures[model] = 0 if answered else self._failures[model] + 1
+        self._failed_at[model] = self._clock()
 
     def judge(self, model: str, canary: Canary, *, answers: int) -> str | None:
         """Say what is wrong with a model, or None; `answers` is how many Triton counts, whoever had asked.
 
-        A canary that fails counts only beside requests of this process that fail, several in a row.
+        A canary that fails counts only beside requests of this process that fail, several in a row and the last of them
+        within the limit: many a model refuses what so small an input has, and then idles.
         """
-        counts = canary is Canary.LATE or (canary is Canary.FAILED and self._failures[model] >= _FAILURES)
-        if not counts:
+        now = self._clock()
+        fails = self._failures[model] >= _FAILURES and now - self._failed_at[model] < self._limit_s
+        if not (canary is Canary.LATE or (canary is Canary.FAILED and fails)):
             self._silences.pop(model, None)
             return None
-        now = self._clock()
         silence = self._silences.setdefault(model, _Silence(now, answers))
         if silence.answers != answers:  # fewer after a restart of Triton
             silence = self._silences[model] = _Silence(now, answers)

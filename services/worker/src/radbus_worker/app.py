@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from radbus_contracts.orders import RunTaskV1
 from radbus_contracts.topology import pool_queue
 from radbus_dicom.derived.segmentation import Encoding
 from radbus_dicom.zips import ZipLimits
-from radbus_machines.manifest import Runner, load_manifests
+from radbus_machines.manifest import MachineManifest, Runner, load_manifests
 from radbus_machines.triton import TritonClient
 from radbus_runtime.bus import Bus
 from radbus_runtime.events import Teller
@@ -64,8 +65,9 @@ def create_app(settings: WorkerSettings) -> Service:
     """
     documents, objects = Documents(settings.documents), ObjectStore(settings.objects)
     bus, teller, queue = Bus(settings, pools=[settings.pool]), Teller("worker"), pool_queue(settings.pool)
+    manifests = load_manifests(settings.machines_dir)
     triton = TritonClient(
-        settings.triton_url, shared_memory=settings.triton_shared_memory, silent_s=settings.triton_silent_s
+        settings.triton_url, shared_memory=settings.triton_shared_memory, silent_s=_silent_s(settings, manifests)
     )
     cpus = CpuPool(processes=settings.cpus, limit_s=settings.pool_limit_s, memory_bytes=settings.process_memory_bytes)
     threads = MachineThreads()
@@ -76,7 +78,7 @@ def create_app(settings: WorkerSettings) -> Service:
     outcomes = Outcomes(documents[records.OUTCOMES], relay, teller, settings.worker)
     courtesies = Courtesies(bus, teller, settings.worker)
     stores = _Stores(documents, objects, outcomes, leases)
-    stations, models = _stations(settings, stores, triton, _Labour(cpus, threads))
+    stations, models = _stations(settings, manifests, stores, triton, _Labour(cpus, threads))
 
     slots, running = Slots(settings.slots), Running()
     metrics.slots_busy.set_function(lambda: slots.busy)
@@ -85,7 +87,7 @@ def create_app(settings: WorkerSettings) -> Service:
     heartbeat = Heartbeat(
         courtesies, slots, worker=settings.worker, pool=settings.pool, every_s=settings.heartbeat_every_s
     )
-    attempts = Attempts(stations, leases, outcomes, courtesies, settings.renew_every_s)
+    attempts = Attempts(stations, leases, outcomes, courtesies, settings.renew_every_s, room.hold)
     handler = RunTaskHandler(slots=slots, leases=leases, running=running, intake=intake, attempt=attempts.run)
     # One at a time: an order is claimed and acknowledged in milliseconds, and none is held without a slot.
     bus.subscribe(queue, RunTaskV1, handler.on_run_task, prefetch=1)
@@ -136,10 +138,13 @@ class _Labour:
 
 
 def _stations(
-    settings: WorkerSettings, stores: _Stores, triton: TritonClient, labour: _Labour
+    settings: WorkerSettings,
+    manifests: Mapping[str, MachineManifest],
+    stores: _Stores,
+    triton: TritonClient,
+    labour: _Labour,
 ) -> tuple[dict[str, Station], list[str]]:
     """Make a station of every machine of the pool; return them with the models that must be ready."""
-    manifests = load_manifests(settings.machines_dir)
     documents, cpus, leases = stores.documents, labour.cpus, stores.leases
     series = SeriesStore(
         documents[records.INSTANCES], documents[records.SERIES], stores.objects, downloads=settings.downloads
@@ -164,6 +169,13 @@ def _stations(
             stations[name] = Station(manifest, report)
     on_triton = (each.manifest for each in machines.values() if each.manifest.runner is Runner.TRITON)
     return stations, sorted({triton_model_name(manifest) for manifest in on_triton})
+
+
+def _silent_s(settings: WorkerSettings, manifests: Mapping[str, MachineManifest]) -> float:
+    """Return after how long a model is silent: not while an inference of it may go on."""
+    return max(
+        settings.triton_silent_s, *(each.timeout_s for each in manifests.values() if each.runner is Runner.TRITON), 0
+    )
 
 
 def _encodings(settings: WorkerSettings) -> tuple[Encoding, ...]:

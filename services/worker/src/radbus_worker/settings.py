@@ -61,7 +61,7 @@ class WorkerSettings(ServiceSettings):
     triton_silent_s: float = Field(
         default=120,
         gt=0,
-        description="A model that answers nobody for so long is not ready: longer than its longest inference.",
+        description="A model that answers nobody for so long is not ready; never less than a machine's `timeout_s`.",
     )
     seg_labelmap: bool = Field(
         default=False,

@@ -44,6 +44,12 @@ OF_PATIENT_AND_STUDY = (
 """What every object says of patient and study as its source does: who it is, by whose numbers, and how old."""
 LOSSY_COMPRESSION = ("LossyImageCompression", "LossyImageCompressionMethod", "LossyImageCompressionRatio")
 """What holds for whatever is derived from the pixels too (PS3.3 C.7.6.1.1.5)."""
+_WANTED_IN_ITEMS = {
+    "DeidentificationMethodCodeSequence": (("CodeValue", "LongCodeValue", "URNCodeValue"), ("CodeMeaning",)),
+    "IssuerOfAccessionNumberSequence": (("LocalNamespaceEntityID", "UniversalEntityID"),),
+    "OtherPatientIDsSequence": (("PatientID",), ("TypeOfPatientID",)),
+}
+"""What each item of a copied sequence needs, one of each, to be valid (PS3.3 C.2.2, 10.14, table 8.8-1)."""
 _OF_EVERY_FRAME = (
     *LOSSY_COMPRESSION,
     "BitsAllocated",
@@ -79,6 +85,7 @@ def copy_patient_and_study(source: Dataset, target: Dataset) -> None:
             target[keyword] = kept[keyword]
         elif keyword in _MAY_BE_EMPTY:
             setattr(target, keyword, "")
+    _say_how_identity_was_removed(target)
     target.StudyInstanceUID = str(source.StudyInstanceUID)
 
 
@@ -118,7 +125,15 @@ def _whole_copy(source: Dataset) -> Dataset:
     for keyword in _MAY_BE_EMPTY:
         if keyword not in copy:
             setattr(copy, keyword, "")
+    _say_how_identity_was_removed(copy)
     return copy
+
+
+def _say_how_identity_was_removed(ds: Dataset) -> None:
+    """Name a method where there must be one (PS3.3 C.7.1.1), and the source has none, or none that is valid."""
+    methods = (ds.get("DeidentificationMethod"), ds.get("DeidentificationMethodCodeSequence"))
+    if ds.get("PatientIdentityRemoved") == "YES" and not any(methods):
+        ds.DeidentificationMethod = "Not named by the source"
 
 
 def _copy_of(source: Dataset, keywords: Sequence[str]) -> Dataset:
@@ -135,6 +150,9 @@ def _is_valid(element: DataElement) -> bool:
     """Say whether a value keeps to its VR; what does not is left out, lest the derived object be invalid too."""
     if element.keyword == "PixelSpacing":
         return all(spacing > 0 for spacing in element.value or [0])
+    if (wanted := _WANTED_IN_ITEMS.get(element.keyword)) is not None:
+        items = element.value or []
+        return bool(items) and all(any(item.get(word) for word in one_of) for item in items for one_of in wanted)
     if element.VR not in _CHECKED_VRS or element.is_empty:
         return True
     try:

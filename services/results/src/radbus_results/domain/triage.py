@@ -16,7 +16,9 @@ class Urgency(StrEnum):
 
     CRITICAL = "critical"
     NOT_JUDGED = "not-judged"
-    ROUTINE = "routine"
+    ROUTINE = (
+        "judged"  # not "routine": so cursors of before this class was told apart are refused, and no result skipped
+    )
 
     @property
     def triage(self) -> TriageStatus:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from radbus_dicom.errors import SeriesNotUsable
 from radbus_machines.manifest import MachineManifest
 from radbus_machines.protocol import Progress
 from radbus_runtime.logs import describe
-from radbus_storage.errors import is_disk_full
+from radbus_storage.errors import DiskFullError, is_disk_full
 
 from radbus_worker.adapters import metrics
 from radbus_worker.adapters.courtesies import Courtesies
@@ -61,6 +61,7 @@ class Attempts:
     outcomes: Outcomes
     courtesies: Courtesies
     renew_every_s: float
+    on_full_disk: Callable[[], None]
     server_again_s: float = 2.0
 
     async def run(self, claim: Claim) -> None:
@@ -110,13 +111,20 @@ class Attempts:
             return Produced(not_usable(str(error)))
         except RadbusError as error:
             log.warning("attempt.failed", exc_info=error)
-            return failure_of(error)
+            return self._failure_of(error)
         except Exception as error:  # a machine's author may raise anything; the scheduler limits the attempts
             if isinstance(error, TimeoutError) and limit.expired():
                 return too_slow(limit_s)
             log.exception("attempt.failed", exc_info=error)
-            why = "a disk of this machine is full" if is_disk_full(error) else f"unexpected error: {describe(error)}"
-            return Failure(why, again=True)
+            return self._failure_of(error)
+
+    def _failure_of(self, error: Exception) -> Failure:
+        if isinstance(error, DiskFullError) or is_disk_full(error):
+            self.on_full_disk()
+            return Failure("a disk of this machine is full", again=True)
+        if isinstance(error, RadbusError):
+            return failure_of(error)
+        return Failure(f"unexpected error: {describe(error)}", again=True)
 
     async def _with_servers(self, runner: Runner, claim: Claim, progress: Progress, limit: asyncio.Timeout) -> Produced:
         """Run, and run again while a server is away and time is left.
