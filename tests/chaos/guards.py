@@ -154,7 +154,7 @@ GUARDS: Final = (
         "if False:",
         "tests/chaos/test_workers.py::"
         "test_the_task_of_a_killed_worker_is_done_by_another_and_the_time_that_takes_is_told",
-        "no lease of attempt 2",
+        "== ['its worker was lost']",
     ),
     Guard(
         "the fence of attempts: an older one's failure says nothing",
