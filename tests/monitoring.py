@@ -12,6 +12,13 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 MONITORING = ROOT / "deploy" / "monitoring"
+# What kube-state-metrics tells of the backup's CronJob and its jobs, and the labels that are asked for.
+OF_KUBE_STATE_METRICS = {
+    "kube_cronjob_created": {"namespace", "cronjob"},
+    "kube_cronjob_status_last_successful_time": {"namespace", "cronjob"},
+    "kube_job_created": {"namespace", "job_name"},
+    "kube_job_failed": {"namespace", "job_name", "condition"},
+}
 
 Asked = tuple[str, str, frozenset[str]]
 """Where it is asked, the name of the metric, and the labels that are named with it."""

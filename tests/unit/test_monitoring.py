@@ -17,7 +17,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from radbus_contracts import topology
 
-from tests.monitoring import MONITORING, ROOT, alerts, asked_for, queries, recorded
+from tests.monitoring import MONITORING, OF_KUBE_STATE_METRICS, ROOT, alerts, asked_for, queries, recorded
 
 PROMTOOL = shutil.which("promtool")
 RULES = sorted((MONITORING / "rules").glob("*.yaml"))
@@ -35,13 +35,6 @@ COUNTS = {
     "radbus_tasks",
     "radbus_worker_slots",
     "radbus_worker_slots_busy",
-}
-# What kube-state-metrics tells of the backup's CronJob and its jobs, and the labels that are asked for.
-OF_KUBE_STATE_METRICS = {
-    "kube_cronjob_created": {"namespace", "cronjob"},
-    "kube_cronjob_status_last_successful_time": {"namespace", "cronjob"},
-    "kube_job_created": {"namespace", "job_name"},
-    "kube_job_failed": {"namespace", "job_name", "condition"},
 }
 LABELS = {
     *("stage", "machine", "service", "method", "route", "status", "queue", "outcome", "exchange", "check", "what"),

@@ -108,10 +108,6 @@ class TritonClient:
         """Load a model that is not loaded, or whose process a request has found dead."""
         await self._healer.heal(model, is_dead=is_dead)
 
-    def note(self, model: str, *, answered: bool) -> None:
-        """Take to account, for readiness, what came of a request to a model."""
-        self._silences.note(model, answered=answered)
-
     async def forget_leftovers(self) -> None:
         """Let Triton forget the blocks of clients that were killed: it would hold their memory for ever."""
         if not self._shares:
@@ -199,7 +195,6 @@ class TritonModel:
             layout = Layout.of(inputs, output_shapes, from_bytes=SHARED_FROM_BYTES)
             async with self._free, self._client.region(layout.size_bytes) as block:
                 answer = await self._ask(inputs, output_shapes, layout if block else Layout.empty(), block)
-            self._client.note(self.name, answered=True)
         except OutputAbsentError as error:
             raise TritonUnavailableError(f"model {self.name}: {error}") from error
         except TensorError as error:
@@ -209,8 +204,6 @@ class TritonModel:
             is_dead = STUB_IS_DEAD in str(translated)
             if is_dead or status_of(error) == "NOT_FOUND":
                 await self._client.heal(self.name, is_dead=is_dead)  # the next attempt finds it
-            if isinstance(translated, TransientError):
-                self._client.note(self.name, answered=False)
             raise translated from None
         return answer
 
