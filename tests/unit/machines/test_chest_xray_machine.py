@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chest_xray_algorithm import look
+from radbus_machines.chest_xray.limits import NOT_LOOKED_FOR
 from radbus_machines.chest_xray.machine import ChestXray
 from radbus_machines.manifest import load_manifests
 from radbus_machines.types import Distances, MachineOutput, Volume
@@ -255,4 +256,5 @@ async def test_values_for_triage_and_measurements_go_together_and_the_report_has
     assert {each.name for each in output.measurements} <= set(output.values)
     assert output.impression
     assert output.impression in output.summary
+    assert output.limits[-1] == NOT_LOOKED_FOR
     assert present(output)["lungs_unlike"] is False

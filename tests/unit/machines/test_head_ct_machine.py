@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from head_ct_algorithm import judge
 from numpy.typing import NDArray
-from radbus_machines.head_ct import HeadCt
+from radbus_machines.head_ct import NOT_LOOKED_FOR, HeadCt
 from radbus_machines.head_ct_result import HeadCtError
 from radbus_machines.manifest import load_manifests
 from radbus_machines.types import Code, Frame, Geometry, MachineOutput, Volume
@@ -154,6 +154,7 @@ async def test_where_the_brain_is_cut_nothing_found_is_not_nothing_there():
     assert not {"lesion_volume_ml", "lesion_count"} & set(unseen.values)  # so that triage does not judge it either
     assert "in the imaged part of the brain" in unseen.summary
     assert any("cut below" in limit for limit in unseen.limits)
+    assert (seen.limits[-1], unseen.limits[-1]) == (NOT_LOOKED_FOR, NOT_LOOKED_FOR)
 
 
 async def test_slices_too_far_apart_for_blood_say_so_and_are_not_critical():

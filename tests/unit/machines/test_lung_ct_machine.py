@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from lung_ct_algorithm import segment
 from radbus_machines.ct import is_sharp_kernel
-from radbus_machines.lung_ct import LungCt, LungCtError
+from radbus_machines.lung_ct import NOT_LOOKED_FOR, LungCt, LungCtError
 from radbus_machines.manifest import load_manifests
 from radbus_machines.types import Frame, Geometry, MachineOutput, Volume
 from radbus_testing.phantom import ChestPhantom, chest_phantom
@@ -115,6 +115,7 @@ async def test_thick_slices_keep_the_index_with_a_caveat():
 
     assert "emphysema_index" in output.values
     assert "Slices are thick." in output.limits
+    assert output.limits[-1] == NOT_LOOKED_FOR
 
 
 async def test_no_chest_is_not_usable_and_has_no_values():
